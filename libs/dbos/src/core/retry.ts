@@ -1,0 +1,59 @@
+/** How often and how long after a failure a step is tried again. Semantics: DBOS, "Steps", Configurable Retries. */
+import { InvalidArgumentError } from './errors.js';
+
+export interface RetryPolicy {
+  /** Further tries after the first; 0 tries once. */
+  readonly maxRetries: number;
+  /** Wait before the first retry. */
+  readonly baseIntervalMs: number;
+  /** Factor by which each wait exceeds the one before. */
+  readonly backoffFactor: number;
+  /** Longest wait between two attempts. */
+  readonly maxIntervalMs: number;
+  /** No retry begins later than this after the first attempt began. Unlimited by default. */
+  readonly maxRetryDurationMs: number;
+}
+
+export const DEFAULT_RETRY_POLICY: RetryPolicy = {
+  maxRetries: 0,
+  baseIntervalMs: 100,
+  backoffFactor: 2,
+  maxIntervalMs: 5_000,
+  maxRetryDurationMs: Number.POSITIVE_INFINITY,
+};
+
+/** Share by which a wait may deviate, so that callers that failed together do not return together. */
+const JITTER = 0.05;
+
+/**
+ * Fills in the defaults. A base interval above the default cap raises the cap, unless a cap is given.
+ * @throws InvalidArgumentError naming the option that cannot be used
+ */
+export function retryPolicy(what: string, options: Partial<RetryPolicy>): RetryPolicy {
+  const given = Object.fromEntries(
+    Object.entries(options).filter(([, value]) => value !== undefined),
+  ) as Partial<RetryPolicy>;
+  const policy = { ...DEFAULT_RETRY_POLICY, ...given };
+  check(what, 'maxRetries', policy.maxRetries, policy.maxRetries === Infinity || (Number.isInteger(policy.maxRetries) && policy.maxRetries >= 0), 'a whole number of at least 0, or Infinity');
+  check(what, 'baseIntervalMs', policy.baseIntervalMs, Number.isFinite(policy.baseIntervalMs) && policy.baseIntervalMs >= 0, 'a finite number of at least 0');
+  check(what, 'backoffFactor', policy.backoffFactor, Number.isFinite(policy.backoffFactor) && policy.backoffFactor >= 1, 'a finite number of at least 1');
+  check(what, 'maxIntervalMs', policy.maxIntervalMs, policy.maxIntervalMs >= 0, 'a number of at least 0');
+  check(what, 'maxRetryDurationMs', policy.maxRetryDurationMs, policy.maxRetryDurationMs > 0, 'a number above 0');
+  if (given.maxIntervalMs !== undefined) return policy;
+  return { ...policy, maxIntervalMs: Math.max(policy.maxIntervalMs, policy.baseIntervalMs) };
+}
+
+function check(what: string, option: string, value: unknown, ok: boolean, expected: string): void {
+  if (ok) return;
+  throw new InvalidArgumentError(`${what}: ${option} must be ${expected}, not ${String(value)}.`);
+}
+
+/**
+ * Wait before the `retry`-th retry (1 is the first): exponential, capped, with at most 5 % jitter.
+ * @param random a number in [0, 1)
+ */
+export function retryDelayMs(policy: RetryPolicy, retry: number, random: number): number {
+  const exponential = policy.baseIntervalMs * policy.backoffFactor ** (retry - 1);
+  const jitter = 1 - JITTER + 2 * JITTER * random;
+  return Math.min(exponential, policy.maxIntervalMs) * jitter;
+}

@@ -1,0 +1,65 @@
+/**
+ * The one way in which a workflow does something durable: take the id, recall, settle, record, unwrap.
+ * The only caller of `WorkflowRun.record`, and thereby of `steps.record`.
+ */
+import type { RunScope } from './run-scope.js';
+import type { WorkflowRun } from './workflow-run.js';
+
+export interface Operation<T> {
+  /** The determinism key: what the history must show under the same id on a replay. */
+  readonly name: string;
+  /**
+   * Whether `produce` can be noticed outside of this process. Then everything recorded before must be durable
+   * first. Default true; false for what only makes a value (the time, a UUID).
+   */
+  readonly effect?: boolean;
+  /** Does the work; not called when the history has its outcome. */
+  readonly produce: (stepId: string, report: OperationReport) => T | Promise<T>;
+}
+
+/** What an operation may add to its record. */
+export interface OperationReport {
+  attempts: number;
+  childWorkflowId: string | undefined;
+}
+
+/** @param stepId taken earlier by operations that need several ids; otherwise taken now, before any await */
+export async function checkpoint<T>(
+  scope: RunScope,
+  operation: Operation<T>,
+  stepId: string = scope.sequence.takeId(),
+): Promise<T> {
+  const { run, sequence } = scope;
+  run.enter();
+  try {
+    const recalled = run.recall<T>(stepId, operation.name);
+    if (recalled) return recalled.unwrap();
+    await run.barrier(sequence, operation.effect ?? true);
+    return await settle(run, scope, stepId, operation);
+  } finally {
+    run.leave();
+    await run.untilForgotten(sequence);
+  }
+}
+
+async function settle<T>(
+  run: WorkflowRun,
+  { sequence }: RunScope,
+  stepId: string,
+  { name, produce }: Operation<T>,
+): Promise<T> {
+  const startedAt = performance.now();
+  const report: OperationReport = { attempts: 1, childWorkflowId: undefined };
+  const outcome = await run.codec.settle(() => produce(stepId, report), `result of ${name}`);
+  run.assertGoing(sequence); // interrupted meanwhile, or the branch lost its race: nothing more is recorded
+  run.record({
+    stepId,
+    name,
+    output: outcome.output,
+    error: outcome.error,
+    childWorkflowId: report.childWorkflowId,
+    attempts: report.attempts,
+    durationMs: performance.now() - startedAt,
+  });
+  return outcome.unwrap();
+}

@@ -1,0 +1,108 @@
+/** Takes waiting workflows from the database as long as there are free slots, and hands them to the executor. */
+import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
+import type { ClaimedWorkflow } from '../repository/queue-repository.js';
+import type { StepRecord } from '../repository/step-repository.js';
+import type { Executor } from './executor.js';
+import { Loop, type LoopSettings } from './loop.js';
+import type { RecoveryLog } from './recovery-log.js';
+import type { WorkflowRegistry } from './registry.js';
+import type { Slots } from './slots.js';
+
+/** Most workflows claimed in one statement: bounds the memory of their inputs and histories. */
+const MAX_CLAIM = 100;
+
+export interface DispatcherParts {
+  readonly executorId: string;
+  readonly repository: CheckpointRepository;
+  readonly registry: WorkflowRegistry;
+  readonly executor: Executor;
+  readonly slots: Slots;
+  readonly recovery: RecoveryLog;
+  /** Ids of workflows that are being started here and may already be owned. */
+  readonly starting: () => Iterable<string>;
+}
+
+export class Dispatcher extends Loop {
+  /** Set when a claim failed on the way: rows may be ours that nobody runs. */
+  private mayHaveStrays = false;
+  /** More may be waiting than there were slots for. */
+  private starved = false;
+
+  constructor(
+    private readonly parts: DispatcherParts,
+    settings: Omit<LoopSettings, 'name'>,
+  ) {
+    super({ ...settings, name: 'Claiming workflows' });
+  }
+
+  /** Workflows that this executor owns without running them go back to the queue at the next tick. */
+  suspectStrays(): void {
+    this.mayHaveStrays = true;
+    this.wake();
+  }
+
+  /** Asks for more work only when there may be some: most workflows end without anything waiting behind them. */
+  slotFreed(): void {
+    if (this.starved) this.wake();
+  }
+
+  async tick(): Promise<number | void> {
+    if (this.mayHaveStrays) await this.requeueStrays();
+    const limit = Math.min(this.parts.slots.free, MAX_CLAIM);
+    this.starved = limit === 0;
+    if (this.starved) return undefined;
+    const claimed = await this.claim(limit);
+    await this.dispatch(claimed);
+    this.starved = claimed.length === limit;
+    if (this.starved) return 0;
+    this.parts.recovery.queueDrained();
+    return undefined;
+  }
+
+  private async claim(limit: number): Promise<ClaimedWorkflow[]> {
+    const { repository, executorId, registry } = this.parts;
+    try {
+      return await repository.queues.claim({ executorId, names: registry.names(), limit });
+    } catch (error) {
+      this.mayHaveStrays = true; // its acknowledgement may be all that was lost
+      throw error;
+    }
+  }
+
+  private async dispatch(claimed: readonly ClaimedWorkflow[]): Promise<void> {
+    // Slots are held from here on, so that starts do not take them while histories are read.
+    claimed.forEach(() => this.parts.slots.take());
+    const histories = await this.historiesOf(claimed).catch((error: unknown) => {
+      claimed.forEach(() => this.parts.slots.give());
+      this.mayHaveStrays = true;
+      throw error;
+    });
+    for (const workflow of claimed) this.parts.executor.execute(workflow, histories.get(workflow.id) ?? []);
+  }
+
+  /** One read for all that were claimed before; a first run has no history. */
+  private async historiesOf(claimed: readonly ClaimedWorkflow[]): Promise<Map<string, StepRecord[]>> {
+    const reclaimed = claimed.filter(({ epoch }) => epoch > 1).map(({ id }) => id);
+    if (reclaimed.length === 0) return new Map();
+    const steps = await this.parts.repository.steps.history(reclaimed);
+    const histories = new Map<string, StepRecord[]>();
+    for (const step of steps) {
+      const history = histories.get(step.workflowId);
+      if (history) history.push(step);
+      else histories.set(step.workflowId, [step]);
+    }
+    return histories;
+  }
+
+  private async requeueStrays(): Promise<void> {
+    const { repository, executorId, executor, starting } = this.parts;
+    this.mayHaveStrays = false;
+    const except = [...executor.running.map(({ id }) => id), ...starting()];
+    try {
+      await repository.queues.requeue({ executorIds: [executorId], except, countsAsRecovery: true });
+    } catch (error) {
+      this.mayHaveStrays = true;
+      throw error;
+    }
+  }
+}

@@ -1,0 +1,87 @@
+/** The settings of an engine: their meaning, defaults, limits and checks, in one place. */
+import { randomUUID } from 'node:crypto';
+import { SystemClock, type Clock } from '../core/clock.js';
+import { InvalidArgumentError } from '../core/errors.js';
+import { assertIdentifier } from '../core/identifiers.js';
+import { SILENT_LOGGER, type Logger } from '../core/logger.js';
+import { SerializerSet } from '../core/serialization/serializer.js';
+
+export interface ShutdownTimes {
+  /** How long running workflows may go on after the shutdown has begun. Default 0. */
+  readonly drainMs: number;
+  /** How long step bodies that are running then may take to end, before their signals are aborted. Default 10,000. */
+  readonly graceMs: number;
+}
+
+export interface EngineOptions {
+  /**
+   * Names this process among the executors. Default: a random UUID, new at every start. A fixed id (a StatefulSet's
+   * pod name, say) lets a restarted process take its own work back at once; two live processes must never share one.
+   */
+  readonly executorId?: string;
+  /** Stored with every workflow that is started here. Default: none. */
+  readonly applicationVersion?: string;
+  /** An executor whose heartbeat is older than this is dead. Default 10,000; at least 500. */
+  readonly leaseMs?: number;
+  /** Most workflows that run here at once, recovered ones included; waiting ones do not count. Default 1,000. */
+  readonly maxConcurrentWorkflows?: number;
+  /** Longest pause between two looks for claimable workflows and for outcomes of other processes. Default 1,000. */
+  readonly pollIntervalMs?: number;
+  /** Longest pause between two looks for delayed workflows that another process left. Default 5,000. */
+  readonly delayedPollIntervalMs?: number;
+  /** A sleep longer than this leaves memory: the database wakes the workflow. Default 10,000. */
+  readonly parkAfterMs?: number;
+  /** How long a caller outside of a workflow waits for an unreachable database. Default 30,000. */
+  readonly databasePatienceMs?: number;
+  readonly shutdown?: Partial<ShutdownTimes>;
+  readonly serializers?: SerializerSet;
+  readonly logger?: Logger;
+}
+
+/** What a test may set: time and chance. */
+export interface ClockAndChance {
+  readonly clock?: Clock;
+  readonly random?: () => number;
+}
+
+export type ResolvedEngineOptions = ReturnType<typeof resolveEngineOptions>;
+
+const DEFAULT_SHUTDOWN: ShutdownTimes = { drainMs: 0, graceMs: 10_000 };
+const MIN_LEASE_MS = 500;
+
+/** @throws InvalidArgumentError naming the option, its value and what it may be */
+export function resolveEngineOptions(options: EngineOptions, { clock, random }: ClockAndChance) {
+  return {
+    executorId: assertIdentifier('executorId', options.executorId ?? randomUUID()),
+    applicationVersion:
+      options.applicationVersion === undefined
+        ? undefined
+        : assertIdentifier('applicationVersion', options.applicationVersion),
+    leaseMs: number('leaseMs', options.leaseMs ?? 10_000, MIN_LEASE_MS),
+    maxConcurrentWorkflows: number('maxConcurrentWorkflows', options.maxConcurrentWorkflows ?? 1_000, 1),
+    pollIntervalMs: number('pollIntervalMs', options.pollIntervalMs ?? 1_000, 1),
+    delayedPollIntervalMs: number('delayedPollIntervalMs', options.delayedPollIntervalMs ?? 5_000, 1),
+    parkAfterMs: number('parkAfterMs', options.parkAfterMs ?? 10_000, 0),
+    databasePatienceMs: number('databasePatienceMs', options.databasePatienceMs ?? 30_000, 1),
+    shutdownTimes: shutdownTimes(options.shutdown ?? {}),
+    serializers: options.serializers ?? new SerializerSet(),
+    logger: options.logger ?? SILENT_LOGGER,
+    clock: clock ?? new SystemClock(),
+    random: random ?? Math.random,
+  };
+}
+
+/** Checks the configured times now, and those of a call when it comes. */
+function shutdownTimes(configured: Partial<ShutdownTimes>): (times: Partial<ShutdownTimes>) => ShutdownTimes {
+  const resolve = (times: Partial<ShutdownTimes>): ShutdownTimes => ({
+    drainMs: number('shutdown.drainMs', times.drainMs ?? configured.drainMs ?? DEFAULT_SHUTDOWN.drainMs, 0),
+    graceMs: number('shutdown.graceMs', times.graceMs ?? configured.graceMs ?? DEFAULT_SHUTDOWN.graceMs, 0),
+  });
+  resolve({});
+  return resolve;
+}
+
+function number(option: string, value: number, min: number): number {
+  if (typeof value === 'number' && Number.isFinite(value) && value >= min) return value;
+  throw new InvalidArgumentError(`${option} must be a finite number of at least ${min}, not ${String(value)}.`);
+}

@@ -1,0 +1,233 @@
+/** Runs workflows, start to settlement; knows what runs here, and is the one place that admits a runner. */
+import {
+  NonDeterminismError,
+  OwnershipLostError,
+  CheckpointRefusedError,
+  RecoveryAttemptsExceededError,
+  RowRefusedError,
+  RunCancelledError,
+  UnreadableHistoryError,
+  describeError,
+  type RunInterruptedError,
+} from '../core/errors.js';
+import type { Logger } from '../core/logger.js';
+import { isTerminal } from '../core/status.js';
+import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
+import type { ClaimedWorkflow } from '../repository/queue-repository.js';
+import type { Settlement } from '../repository/workflow-repository.js';
+import type { StepRecord } from '../repository/step-repository.js';
+import { History } from './history.js';
+import type { Lease } from './lease.js';
+import type { OutcomeCodec } from './outcome.js';
+import type { OutcomeWatch } from './outcome-watch.js';
+import type { RecoveryLog } from './recovery-log.js';
+import type { WorkflowRegistry } from './registry.js';
+import type { RunScopes } from './run-scope.js';
+import type { Slots } from './slots.js';
+import { WorkflowRun, type RunHost } from './workflow-run.js';
+
+/** What the executor works with. */
+export interface ExecutorParts {
+  readonly id: string;
+  readonly repository: CheckpointRepository;
+  readonly registry: WorkflowRegistry;
+  readonly codec: OutcomeCodec;
+  readonly scopes: RunScopes;
+  readonly slots: Slots;
+  readonly lease: Lease;
+  readonly recovery: RecoveryLog;
+  readonly logger: Logger;
+  readonly outcomes: () => OutcomeWatch;
+  /** A run ended although the database may still show it as ours. */
+  readonly onStray: () => void;
+  /** A workflow left memory until a moment in the database. */
+  readonly onParked: () => void;
+}
+
+export class Executor implements RunHost {
+  private readonly runs = new Map<string, Map<number, WorkflowRun>>();
+  private readonly endings = new Set<Promise<void>>();
+
+  constructor(private readonly parts: ExecutorParts) {}
+
+  get codec(): OutcomeCodec {
+    return this.parts.codec;
+  }
+
+  get steps(): CheckpointRepository['steps'] {
+    return this.parts.repository.steps;
+  }
+
+  get running(): WorkflowRun[] {
+    return [...this.runs.values()].flatMap((epochs) => [...epochs.values()]);
+  }
+
+  isRunning(workflowId: string): boolean {
+    return this.runs.has(workflowId);
+  }
+
+  runsOf(workflowId: string): WorkflowRun[] {
+    return [...(this.runs.get(workflowId)?.values() ?? [])];
+  }
+
+  confirmLease(): Promise<void> | undefined {
+    return this.parts.lease.confirm();
+  }
+
+  /** Takes over a workflow that this executor owns and for which it has taken a slot. */
+  execute(claimed: ClaimedWorkflow, checkpoints: readonly StepRecord[]): void {
+    const { id: workflowId, epoch, name } = claimed;
+    if (this.runs.get(workflowId)?.has(epoch)) {
+      this.parts.slots.give(); // the same claim twice is one run
+      return;
+    }
+    const owner = { workflowId, executorId: this.parts.id, epoch };
+    const run = new WorkflowRun(owner, name, new History(checkpoints), this);
+    this.add(run);
+    const ending = this.live(run, claimed).finally(() => this.endings.delete(ending));
+    this.endings.add(ending);
+  }
+
+  /** Resolves when everything that runs now has ended. */
+  async allEnded(): Promise<void> {
+    while (this.endings.size > 0) await Promise.all(this.endings);
+  }
+
+  /** Resolves when no step body is at work any more and everything recorded is durable. */
+  async quiet(): Promise<void> {
+    await Promise.all(
+      this.running.map(async (run) => {
+        await run.presence.whenQuiet();
+        await run.confirmed();
+      }),
+    );
+  }
+
+  private async live(run: WorkflowRun, claimed: ClaimedWorkflow): Promise<void> {
+    const isRecovery = claimed.recoveryAttempts > 0;
+    if (isRecovery) this.parts.recovery.began(run.id);
+    let holdsSlot = true;
+    const slot = (held: boolean): void => {
+      if (held === holdsSlot) return;
+      holdsSlot = held;
+      if (held) this.parts.slots.take();
+      else this.parts.slots.give();
+    };
+    const left = new Promise<'parked'>((resolve) => {
+      run.presence.observe({
+        idle: () => slot(false),
+        resumed: () => slot(true),
+        park: async (wakeAt) => {
+          const parked = await this.settle(run, { status: 'DELAYED', wakeAt });
+          if (!parked) return false;
+          resolve('parked');
+          this.parts.onParked();
+          return true;
+        },
+      });
+    });
+    const end = await Promise.race([left, this.settlementOf(run, claimed)]);
+    run.presence.interrupt();
+    const status = end === 'parked' ? end : await this.conclude(run, end);
+    this.remove(run);
+    slot(false);
+    if (isRecovery) this.parts.recovery.ended(run.id, status);
+    if (run.interruption instanceof OwnershipLostError) this.parts.onStray();
+    this.parts.outcomes().left(run.id);
+  }
+
+  /** Writes how the run ended and tells whoever waits; says what became of the workflow. */
+  private async conclude(run: WorkflowRun, settlement: Settlement | undefined): Promise<string> {
+    if (!settlement) return run.interruption?.code ?? 'left';
+    const owned = await this.settle(run, settlement);
+    if (!owned) return run.interruption?.code ?? 'left';
+    if (isTerminal(settlement.status)) {
+      this.parts.outcomes().publish({
+        id: run.id,
+        status: settlement.status,
+        output: 'output' in settlement ? settlement.output : null,
+        error: 'error' in settlement ? settlement.error : null,
+      });
+    }
+    return settlement.status;
+  }
+
+  private async settlementOf(run: WorkflowRun, claimed: ClaimedWorkflow): Promise<Settlement | undefined> {
+    const definition = this.parts.registry.get(run.name);
+    if (claimed.recoveryAttempts > definition.maxRecoveryAttempts) {
+      const error = new RecoveryAttemptsExceededError(run.id, definition.maxRecoveryAttempts);
+      this.parts.logger.error(error.message, { workflowId: run.id });
+      return { status: 'MAX_RECOVERY_ATTEMPTS_EXCEEDED', error: this.encodeError(error) };
+    }
+    const outcome = await this.codec.settle(async () => {
+      const args = this.codec.serializers.decode(claimed.input) as unknown[];
+      const result = await this.parts.scopes.enter({ run, sequence: run.root }, () => definition.invoke(...args));
+      run.assertHistoryUsed();
+      return result;
+    }, `result of ${run.name}`);
+    if (run.interruption) return this.settlementOfInterrupted(run, run.interruption);
+    return outcome.output
+      ? { status: 'SUCCESS', output: outcome.output }
+      : { status: 'ERROR', error: outcome.error ?? this.encodeError(undefined) };
+  }
+
+  /** What an interrupted run still writes, if anything. */
+  private settlementOfInterrupted(run: WorkflowRun, reason: RunInterruptedError): Settlement | undefined {
+    if (reason instanceof NonDeterminismError || reason instanceof UnreadableHistoryError) {
+      this.parts.logger.error(reason.message, { workflowId: run.id });
+      return { status: 'SUSPENDED', error: this.encodeError(reason) };
+    }
+    if (reason instanceof CheckpointRefusedError) return { status: 'ERROR', error: this.encodeError(reason) };
+    return undefined;
+  }
+
+  /** Whether the run still owned its workflow. Everything it recorded before leaves in the same commit or an earlier one. */
+  private async settle(run: WorkflowRun, settlement: Settlement): Promise<boolean> {
+    try {
+      const owned = await this.parts.repository.workflows.settle(run.owner, settlement);
+      if (!owned) await this.explainLoss(run);
+      return owned;
+    } catch (error) {
+      if (error instanceof RowRefusedError && settlement.status === 'SUCCESS') {
+        const refused = new CheckpointRefusedError(run.id, run.name, error);
+        return this.settle(run, { status: 'ERROR', error: this.encodeError(refused) });
+      }
+      this.parts.logger.warn(`Workflow "${run.id}" could not be settled; it goes on elsewhere`, {
+        workflowId: run.id,
+        error: describeError(error),
+      });
+      run.interrupt(new OwnershipLostError(run.id));
+      return false;
+    }
+  }
+
+  async explainLoss(run: WorkflowRun): Promise<void> {
+    const record = await this.parts.repository.workflows.find(run.id).catch(() => undefined);
+    if (record?.status === 'CANCELLED') {
+      run.interrupt(new RunCancelledError(run.id));
+      return;
+    }
+    if (run.interruption) return;
+    this.parts.logger.warn(`Workflow "${run.id}" is no longer owned by this run`, {
+      workflowId: run.id,
+      epoch: run.owner.epoch,
+      status: record?.status ?? 'deleted',
+    });
+    run.interrupt(new OwnershipLostError(run.id));
+  }
+
+  private encodeError(error: unknown): ReturnType<OutcomeCodec['serializers']['encodeError']> {
+    return this.codec.serializers.encodeError(error);
+  }
+
+  private add(run: WorkflowRun): void {
+    const epochs = this.runs.get(run.id) ?? new Map<number, WorkflowRun>();
+    this.runs.set(run.id, epochs.set(run.owner.epoch, run));
+  }
+
+  private remove(run: WorkflowRun): void {
+    const epochs = this.runs.get(run.id);
+    epochs?.delete(run.owner.epoch);
+    if (epochs?.size === 0) this.runs.delete(run.id);
+  }
+}

@@ -1,0 +1,89 @@
+/** The durable operations a workflow may call; each is one checkpoint of the current run. */
+import { randomUUID } from 'node:crypto';
+import type { Duration } from '../core/duration.js';
+import { NotInWorkflowError } from '../core/errors.js';
+import type { Branch, Branches } from './branches.js';
+import { checkpoint } from './checkpoint.js';
+import type { RunScopes, StepContext } from './run-scope.js';
+import type { Sleeper } from './sleep.js';
+import { defineStep, type StepBody, type StepDefinition, type StepOptions, type StepRunner } from './step.js';
+
+export class Flow {
+  constructor(
+    private readonly scopes: RunScopes,
+    private readonly steps: StepRunner,
+    private readonly sleeper: Sleeper,
+    private readonly branches: Branches,
+  ) {}
+
+  get workflowId(): string {
+    const scope = this.scopes.current;
+    if (!scope) throw new NotInWorkflowError('workflowId');
+    return scope.run.id;
+  }
+
+  get stepContext(): StepContext {
+    const step = this.scopes.current?.step;
+    if (!step) throw new NotInWorkflowError('stepContext, which belongs to a running step,');
+    return step;
+  }
+
+  step<T>(name: string, body: StepBody<T>, options?: StepOptions): Promise<T> {
+    return this.runStep(defineStep(name, options), body);
+  }
+
+  /** In a workflow a checkpointed step; inside a step part of it; elsewhere an ordinary call. */
+  async runStep<T>(definition: StepDefinition, body: StepBody<T>): Promise<T> {
+    const scope = this.scopes.current;
+    if (scope?.step) return body(scope.step);
+    if (!scope) return body(outsideContext(definition.name));
+    return this.steps.run(scope, definition, body);
+  }
+
+  async sleep(until: Duration | Date): Promise<void> {
+    return this.sleeper.sleep(this.scopes.require('flow.sleep()'), until);
+  }
+
+  async now(): Promise<Date> {
+    const scope = this.scopes.current;
+    if (!scope || scope.step) return new Date();
+    return new Date(
+      await checkpoint(scope, { name: 'flow.now', effect: false, produce: () => Date.now() }),
+    );
+  }
+
+  async uuid(): Promise<string> {
+    const scope = this.scopes.current;
+    if (!scope || scope.step) return randomUUID();
+    return checkpoint(scope, { name: 'flow.uuid', effect: false, produce: () => randomUUID() });
+  }
+
+  async all<T>(branches: ReadonlyArray<Branch<T>>): Promise<T[]> {
+    return this.branches.all(this.scopes.require('flow.all()'), branches);
+  }
+
+  async map<T, R>(
+    items: readonly T[],
+    work: (item: T, index: number) => R | Promise<R>,
+    concurrency?: number,
+  ): Promise<R[]> {
+    return this.branches.map(this.scopes.require('flow.map()'), items, work, concurrency);
+  }
+
+  async race<T>(branches: ReadonlyArray<Branch<T>>): Promise<T> {
+    return this.branches.race(this.scopes.require('flow.race()'), branches);
+  }
+}
+
+/** What a step that is called outside of a workflow gets: it is an ordinary call, tried once. */
+function outsideContext(stepName: string): StepContext {
+  const id = randomUUID();
+  return {
+    workflowId: '',
+    stepId: '',
+    stepName,
+    attempt: 1,
+    idempotencyKey: id,
+    signal: new AbortController().signal,
+  };
+}

@@ -1,0 +1,37 @@
+/** Until when this executor may act for its workflows, judged by the clock that never jumps. */
+import type { Clock } from '../core/clock.js';
+import { deferred, type Deferred } from '../core/deferred.js';
+
+export class Lease {
+  private validUntil = Number.NEGATIVE_INFINITY;
+  private renewal: Deferred<void> | undefined;
+
+  constructor(
+    private readonly clock: Clock,
+    readonly durationMs: number,
+  ) {}
+
+  /** The database confirmed a heartbeat that was sent at `sentAt` (monotonic). */
+  renewed(sentAt: number): void {
+    this.validUntil = sentAt + this.durationMs;
+    this.renewal?.resolve();
+    this.renewal = undefined;
+  }
+
+  get isValid(): boolean {
+    return this.clock.monotonic() < this.validUntil;
+  }
+
+  /** Nothing to wait for while the lease runs; otherwise resolves at its next renewal (or at the loss of the runs). */
+  confirm(): Promise<void> | undefined {
+    if (this.isValid) return undefined;
+    this.renewal ??= deferred<void>();
+    return this.renewal.promise;
+  }
+
+  /** Lets go of whoever waits: their runs have been interrupted. */
+  release(): void {
+    this.renewal?.resolve();
+    this.renewal = undefined;
+  }
+}

@@ -1,0 +1,96 @@
+/** A background duty: `tick()` is the duty, the base class owns when it happens. */
+import type { Clock, Timer } from '../core/clock.js';
+import { describeError } from '../core/errors.js';
+import type { Logger } from '../core/logger.js';
+
+export interface LoopSettings {
+  readonly name: string;
+  /** Wait between two ticks when nothing wakes the loop earlier. */
+  readonly intervalMs: number;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly random?: () => number;
+}
+
+/** Longest wait after failing ticks. */
+const MAX_BACKOFF_MS = 30_000;
+/** Share of the interval by which loops of several processes spread. */
+const JITTER = 0.1;
+
+export abstract class Loop {
+  private timer: Timer | undefined;
+  private immediate: NodeJS.Immediate | undefined;
+  private ticking: Promise<void> | undefined;
+  private wokenWhileTicking = false;
+  private running = false;
+  private failures = 0;
+
+  /** When the last tick ended well; for health reports. */
+  lastTickAt: Date | undefined;
+
+  constructor(private readonly settings: LoopSettings) {}
+
+  /** Does the duty once. May return the milliseconds until it should be done again. */
+  abstract tick(): Promise<number | void>;
+
+  /** The first tick comes in a later turn of the event loop, never within the call. */
+  start(): void {
+    this.running = true;
+    this.wake();
+  }
+
+  /** Ticks as soon as possible; many wakes before a tick are one. */
+  wake(): void {
+    if (!this.running) return;
+    if (this.ticking) {
+      this.wokenWhileTicking = true;
+      return;
+    }
+    this.timer?.cancel();
+    this.immediate ??= setImmediate(() => this.run());
+  }
+
+  /** Stops and waits for the tick that is under way. */
+  async stop(): Promise<void> {
+    this.running = false;
+    this.timer?.cancel();
+    if (this.immediate) clearImmediate(this.immediate);
+    this.immediate = undefined;
+    await this.ticking;
+  }
+
+  private run(): void {
+    this.immediate = undefined;
+    this.wokenWhileTicking = false;
+    this.ticking = this.tickOnce().then((pauseMs) => {
+      this.ticking = undefined;
+      if (!this.running) return;
+      if (this.wokenWhileTicking && this.failures === 0) return this.wake();
+      this.timer = this.settings.clock.schedule(pauseMs, () => this.wake());
+    });
+  }
+
+  private async tickOnce(): Promise<number> {
+    try {
+      const pauseMs = await this.tick();
+      this.failures = 0;
+      this.lastTickAt = new Date(this.settings.clock.now());
+      return pauseMs ?? this.spread(this.settings.intervalMs);
+    } catch (error) {
+      this.failures += 1;
+      if (this.running) {
+        this.settings.logger.warn(`${this.settings.name} failed and will be tried again`, {
+          error: describeError(error),
+          failures: this.failures,
+        });
+      }
+      const backoff = this.settings.intervalMs * 2 ** Math.min(this.failures - 1, 10);
+      return this.spread(Math.min(backoff, MAX_BACKOFF_MS));
+    }
+  }
+
+  private spread(ms: number): number {
+    const random = (this.settings.random ?? Math.random)();
+    return ms * (1 - JITTER + 2 * JITTER * random);
+  }
+}

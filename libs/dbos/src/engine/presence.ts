@@ -1,0 +1,125 @@
+/** Whether a run is at work, waits, or waits so long that it need not stay in memory. */
+
+import { deferred, type Deferred } from '../core/deferred.js';
+
+/** What happens as the presence of a run changes; set by the executor. */
+export interface PresenceObserver {
+  /** Nothing but waits is left: the run needs no slot. */
+  idle(): void;
+  /** A wait has ended in an idle run. */
+  resumed(): void;
+  /** Nothing but long waits is left. Resolves to true when the run has been parked in the database. */
+  park(wakeAt: Date): Promise<boolean>;
+}
+
+export class Presence {
+  private active = 0;
+  private shortWaits = 0;
+  private readonly longWaits = new Set<{ readonly wakeAtMs: number }>();
+  private observer: PresenceObserver | undefined;
+  private isIdle = false;
+  private assessment: NodeJS.Immediate | undefined;
+  private interrupted = false;
+  private quiet: Deferred<void> | undefined;
+
+  /** Set while the run is being parked; resolves to whether it was. */
+  parking: Promise<boolean> | undefined;
+  /** The run has left memory. */
+  parked = false;
+
+  observe(observer: PresenceObserver): void {
+    this.observer = observer;
+  }
+
+  /** An operation has begun. */
+  enter(): void {
+    this.active += 1;
+  }
+
+  /** An operation has ended. */
+  leave(): void {
+    this.active -= 1;
+    if (this.active > 0) return;
+    if (this.waits > 0) this.assess();
+    if (this.quiet) setImmediate(() => this.settleQuiet());
+  }
+
+  /** Resolves when no operation is at work; what waits is not at work. */
+  whenQuiet(): Promise<void> {
+    if (this.active === 0) return Promise.resolve();
+    this.quiet ??= deferred<void>();
+    return this.quiet.promise;
+  }
+
+  private settleQuiet(): void {
+    if (this.active > 0) return;
+    this.quiet?.resolve();
+    this.quiet = undefined;
+  }
+
+  /**
+   * The calling operation waits for something that may come at any time. Parked never, but needs no slot.
+   * @returns ends the wait
+   */
+  wait(): () => void {
+    this.shortWaits += 1;
+    return this.begun(() => (this.shortWaits -= 1));
+  }
+
+  /**
+   * The calling operation waits until a moment far enough away to leave memory.
+   * @returns ends the wait
+   */
+  waitLong(wakeAtMs: number): () => void {
+    const entry = { wakeAtMs };
+    this.longWaits.add(entry);
+    return this.begun(() => this.longWaits.delete(entry));
+  }
+
+  /** The run is over or interrupted: nothing is assessed any more. */
+  interrupt(): void {
+    this.interrupted = true;
+    if (this.assessment) clearImmediate(this.assessment);
+  }
+
+  private get waits(): number {
+    return this.shortWaits + this.longWaits.size;
+  }
+
+  private begun(end: () => void): () => void {
+    this.leave();
+    return () => {
+      this.active += 1;
+      end();
+      if (!this.isIdle) return;
+      this.isIdle = false;
+      this.observer?.resumed();
+    };
+  }
+
+  /**
+   * Decides once the current turn of the event loop is over: until then other branches may still take up work.
+   */
+  private assess(): void {
+    if (this.active > 0 || this.interrupted || this.assessment) return;
+    this.assessment = setImmediate(() => {
+      this.assessment = undefined;
+      if (this.active > 0 || this.waits === 0 || this.interrupted) return;
+      this.becomeIdle();
+      if (this.shortWaits === 0 && !this.parking) void this.tryPark();
+    });
+  }
+
+  private becomeIdle(): void {
+    if (this.isIdle) return;
+    this.isIdle = true;
+    this.observer?.idle();
+  }
+
+  private async tryPark(): Promise<void> {
+    const wakeAt = new Date(Math.min(...[...this.longWaits].map(({ wakeAtMs }) => wakeAtMs)));
+    this.parking = this.observer?.park(wakeAt);
+    this.parked = (await this.parking) ?? false;
+    this.parking = undefined;
+  }
+}

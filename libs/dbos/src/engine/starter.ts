@@ -1,0 +1,143 @@
+/** Starts workflows: one id is one execution, and `start` resolves only once it is durable. */
+import { randomUUID } from 'node:crypto';
+import {
+  EngineNotRunningError,
+  InvalidArgumentError,
+  WorkflowIdConflictError,
+} from '../core/errors.js';
+import { assertIdentifier } from '../core/identifiers.js';
+import type { EncodedValue } from '../core/serialization/serializer.js';
+import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
+import type { NewWorkflow, StartedWorkflow } from '../repository/workflow-repository.js';
+import type { Executor } from './executor.js';
+import type { OutcomeCodec } from './outcome.js';
+import type { Patience } from './patience.js';
+import type { WorkflowDefinition } from './registry.js';
+import type { Slots } from './slots.js';
+
+export interface StartOptions {
+  /** The idempotency key: the same id again attaches to the first execution. Default: a random UUID. */
+  readonly workflowId?: string;
+  /** A JSON object to find the workflow by later. Not inherited by children. */
+  readonly attributes?: Readonly<Record<string, unknown>>;
+}
+
+export interface StarterParts {
+  readonly executorId: string;
+  readonly applicationVersion: string | undefined;
+  readonly repository: CheckpointRepository;
+  readonly executor: Executor;
+  readonly codec: OutcomeCodec;
+  readonly slots: Slots;
+  readonly patience: Patience;
+  readonly onEnqueued: () => void;
+}
+
+export class Starter {
+  private readonly underWay = new Map<string, Promise<StartedWorkflow>>();
+  private accepting = false;
+
+  constructor(private readonly parts: StarterParts) {}
+
+  open(): void {
+    this.accepting = true;
+  }
+
+  /** From now on nothing is started; what is under way is finished. */
+  close(): void {
+    this.accepting = false;
+  }
+
+  /** Ids that are being started and may already be owned by this executor. */
+  get starting(): Iterable<string> {
+    return this.underWay.keys();
+  }
+
+  /**
+   * Resolves with the id once the workflow is durable, whoever started it.
+   * @throws WorkflowIdConflictError when the id belongs to a workflow of another name
+   * @throws UnserializableValueError when an argument cannot be kept
+   * @throws DatabaseUnavailableError when the database does not answer in time; start again with the same id
+   * @throws EngineNotRunningError before the launch and after the shutdown
+   */
+  async start(
+    definition: WorkflowDefinition,
+    args: readonly unknown[],
+    options: StartOptions = {},
+    parentId?: string,
+  ): Promise<string> {
+    const id = assertIdentifier('A workflow id', options.workflowId ?? randomUUID());
+    const input = this.parts.codec.serializers.encode([...args], `arguments of ${definition.name}`);
+    if (!this.accepting) {
+      throw new EngineNotRunningError(
+        `"${definition.name}" cannot be started: the engine is not running. Start workflows after the application's ` +
+          'bootstrap and before its shutdown.',
+      );
+    }
+    const existing = await this.begin(id, definition, input, attributesOf(options), parentId);
+    if (existing.name !== definition.name) throw new WorkflowIdConflictError(id, existing.name, definition.name);
+    return id;
+  }
+
+  /** Two starts of one id at the same time share one statement. */
+  private begin(
+    id: string,
+    { name }: WorkflowDefinition,
+    input: EncodedValue,
+    attributes: NewWorkflow['attributes'],
+    parentId: string | undefined,
+  ): Promise<StartedWorkflow> {
+    const underWay = this.underWay.get(id);
+    if (underWay) return this.inTime(id, underWay);
+    const { slots, executorId, applicationVersion } = this.parts;
+    const owned = slots.tryTake();
+    const write = this.write({
+      id,
+      name,
+      input,
+      ...(owned && { executorId }),
+      ...(parentId !== undefined && { parentId }),
+      ...(applicationVersion !== undefined && { applicationVersion }),
+      ...(attributes && { attributes }),
+    }).finally(() => this.underWay.delete(id));
+    this.underWay.set(id, write);
+    return this.inTime(id, write);
+  }
+
+  private async write(workflow: NewWorkflow): Promise<StartedWorkflow> {
+    const { repository, executor, slots, onEnqueued } = this.parts;
+    const owned = workflow.executorId !== undefined;
+    let started: StartedWorkflow;
+    try {
+      started = await repository.workflows.start(workflow);
+    } catch (error) {
+      if (owned) slots.give();
+      throw error;
+    }
+    if (started.created && owned) {
+      executor.execute({ ...workflow, epoch: started.epoch, recoveryAttempts: 0 }, []);
+    } else if (owned) {
+      slots.give();
+    } else if (started.created) {
+      onEnqueued();
+    }
+    return started;
+  }
+
+  /** The caller may give up; the start itself goes on and is found by the next one with the same id. */
+  private inTime(id: string, started: Promise<StartedWorkflow>): Promise<StartedWorkflow> {
+    const whatThen = 'It may still start; start it again with the same id to find out.';
+    return this.parts.patience.with(started, `The start of workflow "${id}"`, whatThen);
+  }
+}
+
+function attributesOf({ attributes }: StartOptions): NewWorkflow['attributes'] {
+  if (attributes === undefined) return undefined;
+  const isPlain = typeof attributes === 'object' && attributes !== null && !Array.isArray(attributes);
+  if (!isPlain) throw new InvalidArgumentError('attributes must be a JSON object.');
+  const text = JSON.stringify(attributes);
+  // JSONB cannot hold a NUL (PostgreSQL manual, "JSON Types"); payloads are TEXT and can.
+  if (text.includes('\\u0000')) throw new InvalidArgumentError('attributes must not contain the character U+0000.');
+  return JSON.parse(text) as NewWorkflow['attributes'];
+}
+

@@ -1,0 +1,185 @@
+/** Steps: a body that is tried until it succeeds or its policy says enough, with one checkpoint for the outcome. */
+import { wait, type Clock } from '../core/clock.js';
+import {
+  FatalStepError,
+  InvalidArgumentError,
+  RetryAfterError,
+  StepRetriesExhaustedError,
+  StepTimeoutError,
+} from '../core/errors.js';
+import { assertIdentifier } from '../core/identifiers.js';
+import { retryDelayMs, retryPolicy, type RetryPolicy } from '../core/retry.js';
+import { checkpoint, type OperationReport } from './checkpoint.js';
+import type { RunScope, RunScopes, StepContext } from './run-scope.js';
+
+/** How a step is tried again. Defaults: no retries, 100 ms, factor 2, at most 5 s between attempts. */
+export interface StepOptions extends Partial<RetryPolicy> {
+  /** Longest time of one attempt; then its signal is aborted and it counts as failed. Unlimited by default. */
+  readonly timeoutMs?: number;
+  /** Asked after each failure while retries remain; `false` makes that failure the outcome. */
+  readonly shouldRetry?: (error: unknown, attempt: number) => boolean | Promise<boolean>;
+}
+
+/** A validated step. */
+export interface StepDefinition {
+  readonly name: string;
+  readonly policy: RetryPolicy;
+  readonly timeoutMs: number | undefined;
+  readonly shouldRetry: StepOptions['shouldRetry'];
+}
+
+export type StepBody<T> = (context: StepContext) => T | Promise<T>;
+
+/** @throws InvalidArgumentError naming the step and the option */
+export function defineStep(name: string, options: StepOptions = {}): StepDefinition {
+  assertIdentifier('A step name', name);
+  const { timeoutMs, shouldRetry, ...policy } = options;
+  if (timeoutMs !== undefined && !(Number.isFinite(timeoutMs) && timeoutMs > 0)) {
+    throw new InvalidArgumentError(
+      `Step "${name}": timeoutMs must be a finite number above 0, not ${String(timeoutMs)}.`,
+    );
+  }
+  return { name, policy: retryPolicy(`Step "${name}"`, policy), timeoutMs, shouldRetry };
+}
+
+export class StepRunner {
+  constructor(
+    private readonly scopes: RunScopes,
+    private readonly clock: Clock,
+    private readonly random: () => number,
+  ) {}
+
+  /** Runs a step of the current workflow: recalled or tried, and recorded. */
+  run<T>(scope: RunScope, definition: StepDefinition, body: StepBody<T>): Promise<T> {
+    return checkpoint(scope, {
+      name: definition.name,
+      produce: (stepId, report) => this.tryUntilSettled(scope, stepId, definition, body, report),
+    });
+  }
+
+  private async tryUntilSettled<T>(
+    scope: RunScope,
+    stepId: string,
+    step: StepDefinition,
+    body: StepBody<T>,
+    report: OperationReport,
+  ): Promise<T> {
+    const startedAt = this.clock.monotonic();
+    const errors: unknown[] = [];
+    for (;;) {
+      report.attempts = errors.length + 1;
+      try {
+        return await this.attempt(scope, stepId, step, body, report.attempts);
+      } catch (error) {
+        scope.run.assertGoing(scope.sequence); // an interruption is no failed attempt
+        errors.push(error);
+        const elapsedMs = this.clock.monotonic() - startedAt;
+        const pauseMs = await this.pauseBeforeRetry(step, error, errors, elapsedMs);
+        await wait(this.clock, pauseMs, scope.sequence.signal);
+      }
+    }
+  }
+
+  /** @throws the error that is the outcome of the step, when it is not to be tried again */
+  private async pauseBeforeRetry(
+    { name, policy, shouldRetry }: StepDefinition,
+    error: unknown,
+    errors: readonly unknown[],
+    elapsedMs: number,
+  ): Promise<number> {
+    const retry = errors.length;
+    if (policy.maxRetries === 0 || error instanceof FatalStepError) throw error;
+    if (retry > policy.maxRetries) throw new StepRetriesExhaustedError(name, policy.maxRetries, errors);
+    if (shouldRetry && !(await shouldRetry(error, retry))) throw error;
+    const pauseMs = this.requestedPause(error) ?? retryDelayMs(policy, retry, this.random());
+    if (elapsedMs + pauseMs > policy.maxRetryDurationMs) {
+      throw new StepRetriesExhaustedError(name, retry - 1, errors);
+    }
+    return pauseMs;
+  }
+
+  private requestedPause(error: unknown): number | undefined {
+    if (!(error instanceof RetryAfterError)) return undefined;
+    const { retryAfter } = error;
+    const pauseMs = retryAfter instanceof Date ? retryAfter.getTime() - this.clock.now() : retryAfter;
+    return Number.isFinite(pauseMs) ? Math.max(0, pauseMs) : undefined;
+  }
+
+  private async attempt<T>(
+    scope: RunScope,
+    stepId: string,
+    step: StepDefinition,
+    body: StepBody<T>,
+    attempt: number,
+  ): Promise<T> {
+    const context = new AttemptContext(scope, stepId, step.name, attempt);
+    try {
+      const call = (): T | Promise<T> => this.scopes.enter({ ...scope, step: context }, () => body(context));
+      return await (step.timeoutMs === undefined ? call() : this.within(step, step.timeoutMs, context, call));
+    } finally {
+      context.end();
+    }
+  }
+
+  /** The abandoned attempt goes on by itself; whatever becomes of it is ignored. */
+  private within<T>(
+    { name }: StepDefinition,
+    timeoutMs: number,
+    context: AttemptContext,
+    call: () => T | Promise<T>,
+  ): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      const timer = this.clock.schedule(timeoutMs, () => {
+        const error = new StepTimeoutError(name, timeoutMs);
+        reject(error);
+        context.abort(error);
+      });
+      const settled = (): void => timer.cancel();
+      // An async wrapper, so that a body that throws synchronously rejects as well.
+      (async () => call())().then(resolve, reject).finally(settled);
+    });
+  }
+}
+
+/** What one attempt may know of itself. Its signal is made when somebody asks for it: most bodies never do. */
+class AttemptContext implements StepContext {
+  private controller: AbortController | undefined;
+  private abortedBy: unknown;
+  private readonly onClose = (): void => this.abort(this.scope.sequence.reason);
+
+  constructor(
+    private readonly scope: RunScope,
+    readonly stepId: string,
+    readonly stepName: string,
+    readonly attempt: number,
+  ) {}
+
+  get workflowId(): string {
+    return this.scope.run.id;
+  }
+
+  get idempotencyKey(): string {
+    return `${this.workflowId}/${this.stepId}`;
+  }
+
+  get signal(): AbortSignal {
+    if (!this.controller) {
+      this.controller = new AbortController();
+      const outer = this.scope.sequence.signal;
+      if (this.abortedBy !== undefined) this.controller.abort(this.abortedBy);
+      else if (outer.aborted) this.controller.abort(outer.reason);
+      else outer.addEventListener('abort', this.onClose, { once: true });
+    }
+    return this.controller.signal;
+  }
+
+  abort(reason: unknown): void {
+    this.abortedBy ??= reason;
+    this.controller?.abort(reason);
+  }
+
+  /** Leaves no listener behind on the signal of the run. */
+  end(): void {
+    if (this.controller) this.scope.sequence.signal.removeEventListener('abort', this.onClose);
+  }
+}

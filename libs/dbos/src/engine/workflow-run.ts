@@ -1,0 +1,176 @@
+/** One execution of one workflow on this executor: what it owns, recalls and has recorded, and what interrupts it. */
+import {
+  CheckpointRefusedError,
+  ExecutorStoppingError,
+  NonDeterminismError,
+  RowRefusedError,
+  UnreadableHistoryError,
+  type RunInterruptedError,
+} from '../core/errors.js';
+import { deferred, type Deferred } from '../core/deferred.js';
+import type { Owner } from '../core/owner.js';
+import type { NewStep, StepRecord, StepRepository } from '../repository/step-repository.js';
+import type { History } from './history.js';
+import type { Outcome, OutcomeCodec } from './outcome.js';
+import { Presence } from './presence.js';
+import { BranchClosedError, StepSequence } from './step-sequence.js';
+
+/** What a run needs of the executor that runs it. */
+export interface RunHost {
+  readonly codec: OutcomeCodec;
+  readonly steps: StepRepository;
+  /** Resolves while this executor may act for its workflows; waits for its lease when that has run out. */
+  confirmLease(): Promise<void> | undefined;
+  /** Finds out why the run owns its workflow no more, and interrupts it. */
+  explainLoss(run: WorkflowRun): Promise<void>;
+}
+
+export class WorkflowRun {
+  readonly root = StepSequence.root();
+  readonly presence = new Presence();
+  /** Settles when the last record handed over is durable or refused; never rejects. */
+  private unconfirmed: Promise<void> | undefined;
+  private interruptedBy: RunInterruptedError | undefined;
+  private halted: Deferred<void> | undefined;
+
+  constructor(
+    readonly owner: Owner,
+    readonly name: string,
+    private readonly history: History,
+    private readonly host: RunHost,
+  ) {}
+
+  get id(): string {
+    return this.owner.workflowId;
+  }
+
+  get codec(): OutcomeCodec {
+    return this.host.codec;
+  }
+
+  get interruption(): RunInterruptedError | undefined {
+    return this.interruptedBy;
+  }
+
+  enter(): void {
+    this.presence.enter();
+  }
+
+  leave(): void {
+    this.presence.leave();
+  }
+
+  /**
+   * The recorded outcome of a step, if there is one.
+   * @throws NonDeterminismError when something else was recorded there
+   * @throws UnreadableHistoryError when it cannot be decoded
+   */
+  recall<T>(stepId: string, name: string): Outcome<T> | undefined {
+    if (this.interruptedBy) throw this.interruptedBy;
+    const recollection = this.history.recall(stepId, name);
+    if (!recollection) return undefined;
+    if ('difference' in recollection) {
+      throw this.interrupt(new NonDeterminismError(this.id, recollection.difference));
+    }
+    return this.decode<T>(recollection.step);
+  }
+
+  private decode<T>(step: StepRecord): Outcome<T> {
+    try {
+      return this.codec.recalled<T>(step);
+    } catch (error) {
+      throw this.interrupt(new UnreadableHistoryError(this.id, step.stepId, step.name, error));
+    }
+  }
+
+  /** @throws NonDeterminismError when a step was recorded where the code now opens branches */
+  openScope(stepId: string, name: string): void {
+    const difference = this.history.recallScope(stepId, name);
+    if (difference) throw this.interrupt(new NonDeterminismError(this.id, difference));
+  }
+
+  /** @throws NonDeterminismError when the code returned although its history goes on */
+  assertHistoryUsed(): void {
+    const difference = this.history.leftover(this.root.length);
+    if (difference) throw this.interrupt(new NonDeterminismError(this.id, difference));
+  }
+
+  /** Hands a record to the repository. What is awaited is the barrier before the next effect. */
+  record(step: NewStep): void {
+    const written = this.host.steps.record(this.owner, step).then(
+      (owned) => (owned ? undefined : this.host.explainLoss(this)),
+      (error: unknown) => void this.interrupt(this.refusal(step, error)),
+    );
+    this.unconfirmed = written;
+    void written.then(() => {
+      if (this.unconfirmed === written) this.unconfirmed = undefined;
+    });
+  }
+
+  private refusal(step: NewStep, error: unknown): RunInterruptedError {
+    return error instanceof RowRefusedError
+      ? new CheckpointRefusedError(this.id, step.name, error)
+      : new ExecutorStoppingError(this.id);
+  }
+
+  /**
+   * What every new operation awaits before it does anything. With an effect to come, everything this run has
+   * recorded is durable first: nobody outside can then see a value whose checkpoint could still be lost.
+   * @throws RunInterruptedError
+   */
+  async barrier(sequence: StepSequence, hasEffect: boolean): Promise<void> {
+    if (hasEffect) {
+      await this.confirmed();
+      const lease = this.host.confirmLease();
+      if (lease) await lease;
+    }
+    if (this.presence.parking) await this.presence.parking;
+    if (this.halted) await this.halt(this.halted.promise);
+    this.assertGoing(sequence);
+  }
+
+  private async halt(untilInterrupted: Promise<void>): Promise<void> {
+    this.leave();
+    await untilInterrupted;
+    this.enter();
+  }
+
+  /** The executor shuts down: step bodies that are at work may end and be recorded, nothing new begins. */
+  haltBeforeNextStep(): void {
+    this.halted ??= deferred<void>();
+  }
+
+  /** Resolves when every record handed over so far has been answered. */
+  async confirmed(): Promise<void> {
+    while (this.unconfirmed) await this.unconfirmed;
+  }
+
+  /** @throws RunInterruptedError when the run must not go on, BranchClosedError when only this line must not */
+  assertGoing(sequence: StepSequence): void {
+    if (this.interruptedBy) throw this.interruptedBy;
+    if (this.isDropped(sequence)) throw new BranchClosedError();
+  }
+
+  /**
+   * The last thing an operation awaits. Where nobody may see how it ended, because its branch lost a race or the
+   * run has left memory, it never resolves: the code that waits for it is simply forgotten.
+   */
+  untilForgotten(sequence: StepSequence): Promise<never> | undefined {
+    return this.isDropped(sequence) ? new Promise<never>(() => {}) : undefined;
+  }
+
+  private isDropped(sequence: StepSequence): boolean {
+    return this.presence.parked || sequence.lostRace;
+  }
+
+  /** Ends the run from outside of its code: aborts its signals and fails its next operation. The first reason counts. */
+  interrupt(reason: RunInterruptedError): RunInterruptedError {
+    if (!this.interruptedBy) {
+      this.interruptedBy = reason;
+      this.root.close(reason);
+      this.presence.interrupt();
+      this.halted?.resolve();
+    }
+    return this.interruptedBy;
+  }
+}

@@ -1,0 +1,50 @@
+/** What an application configures. */
+import { ConfigurableModuleBuilder, type InjectionToken } from '@nestjs/common';
+import { InvalidArgumentError } from '../core/errors.js';
+import type { EngineOptions } from '../engine/engine-options.js';
+
+export interface DbosModuleOptions extends Omit<EngineOptions, 'logger'> {
+  /** Injection token of the application's own Prisma client, usually its `PrismaService`. */
+  readonly prisma: InjectionToken;
+  /**
+   * Applies pending migrations of the library's tables at start. Default: outside of production
+   * (`NODE_ENV=production`); there, a schema that is behind fails the start and says what to do.
+   */
+  readonly migrate?: boolean;
+  /**
+   * Connection string for one session of its own (not through a transaction-mode pooler), by which other processes
+   * notice within about a second when this one is gone; without it they wait for its lease to run out. It must lead to
+   * the database of the Prisma client. Default: the environment variable `DATABASE_URL`; `false` does without.
+   */
+  readonly sessionUrl?: string | false;
+  /** A statement without an answer for this long is given up and sent again. Default 30,000. */
+  readonly statementTimeoutMs?: number;
+  /**
+   * Error classes whose identity survives a checkpoint, so that `instanceof` holds for errors of steps. Others come
+   * back as `Error` with their `name`, `code` and fields.
+   */
+  readonly errors?: ReadonlyArray<new (...args: never[]) => Error>;
+}
+
+export interface DbosModuleExtras {
+  /** Whether `WorkflowService` and its kin can be injected everywhere. Default true. */
+  readonly isGlobal?: boolean;
+}
+
+export const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN: DBOS_OPTIONS, ASYNC_OPTIONS_TYPE, OPTIONS_TYPE } =
+  new ConfigurableModuleBuilder<DbosModuleOptions>({ moduleName: 'Dbos' })
+    .setClassMethodName('forRoot')
+    .setFactoryMethodName('createDbosOptions')
+    .setExtras<DbosModuleExtras>({ isGlobal: true }, (definition, { isGlobal = true }) => ({
+      ...definition,
+      global: isGlobal,
+    }))
+    .build();
+
+/** @throws InvalidArgumentError */
+export function checkOptions(options: DbosModuleOptions | undefined): DbosModuleOptions {
+  if (options?.prisma) return options;
+  throw new InvalidArgumentError(
+    'DbosModule needs the injection token of your Prisma client: DbosModule.forRoot({ prisma: PrismaService }).',
+  );
+}

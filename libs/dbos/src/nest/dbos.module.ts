@@ -1,0 +1,104 @@
+/** The module an application imports, last in its root module: puts the parts together and owns the lifecycle. */
+import { Module, type DynamicModule, type Provider } from '@nestjs/common';
+import { DiscoveryModule, ModuleRef } from '@nestjs/core';
+import { RegistrationError } from '../core/errors.js';
+import { SerializerSet } from '../core/serialization/serializer.js';
+import { Engine } from '../engine/engine.js';
+import { PrismaCheckpointRepository } from '../prisma/prisma-checkpoint-repository.js';
+import type { PrismaClientLike } from '../prisma/prisma-client.js';
+import { CheckpointRepository } from '../repository/checkpoint-repository.js';
+import { BootstrapGate } from './bootstrap-gate.js';
+import { DbosCoreModule } from './dbos-core.module.js';
+import { DbosHealth } from './dbos-health.js';
+import { DbosLifecycle } from './dbos-lifecycle.js';
+import {
+  ASYNC_OPTIONS_TYPE,
+  DBOS_OPTIONS,
+  OPTIONS_TYPE,
+  checkOptions,
+  type DbosModuleOptions,
+} from './dbos-options.js';
+import { errorRevival } from './error-revival.js';
+import { NestEngineLogger } from './nest-logger.js';
+import { WorkflowBinder } from './workflow-binder.js';
+import { WorkflowContext } from './workflow-context.js';
+import { WorkflowService } from './workflow.service.js';
+
+const SERVICES: Provider[] = [
+  {
+    provide: CheckpointRepository,
+    inject: [DBOS_OPTIONS, ModuleRef],
+    useFactory: (options: DbosModuleOptions, container: ModuleRef) => checkpointRepository(options, container),
+  },
+  {
+    provide: Engine,
+    inject: [DBOS_OPTIONS, CheckpointRepository],
+    useFactory: (options: DbosModuleOptions, repository: CheckpointRepository) => engine(options, repository),
+  },
+  WorkflowBinder,
+  WorkflowService,
+  WorkflowContext,
+  DbosHealth,
+];
+
+@Module({})
+export class DbosModule {
+  /**
+   * @example
+   * ```ts
+   * \@Module({ imports: [PrismaModule, DbosModule.forRoot({ prisma: PrismaService })] })
+   * export class AppModule {}
+   * ```
+   */
+  static forRoot(options: typeof OPTIONS_TYPE): DynamicModule {
+    return withLifecycle(DbosCoreModule.forRoot({ ...options }));
+  }
+
+  static forRootAsync(options: typeof ASYNC_OPTIONS_TYPE): DynamicModule {
+    return withLifecycle(DbosCoreModule.forRootAsync(options));
+  }
+}
+
+/**
+ * The services are global, the lifecycle is not: so bootstrap comes after the application's own hooks, and the drain
+ * before its Prisma client is closed (`docs/architecture.md`, lifecycle).
+ */
+function withLifecycle(core: DynamicModule): DynamicModule {
+  const services: DynamicModule = {
+    ...core,
+    providers: [...(core.providers ?? []), ...SERVICES],
+    exports: [WorkflowService, WorkflowContext, CheckpointRepository, DbosHealth, Engine, WorkflowBinder],
+  };
+  return { module: DbosModule, imports: [DiscoveryModule, services], providers: [BootstrapGate, DbosLifecycle], exports: [services] };
+}
+
+function checkpointRepository(options: DbosModuleOptions, container: ModuleRef): CheckpointRepository {
+  const { prisma, statementTimeoutMs, sessionUrl } = checkOptions(options);
+  const { migrate = process.env['NODE_ENV'] !== 'production' } = options;
+  const connectionString = sessionUrl === false ? undefined : (sessionUrl ?? process.env['DATABASE_URL']);
+  return new PrismaCheckpointRepository(() => prismaClient(container, prisma), {
+    migrate,
+    logger: new NestEngineLogger(),
+    ...(statementTimeoutMs !== undefined && { statementTimeoutMs }),
+    ...(connectionString && { connectionString }),
+  });
+}
+
+/** Wherever in the application it is provided. */
+function prismaClient(container: ModuleRef, token: DbosModuleOptions['prisma']): PrismaClientLike {
+  try {
+    return container.get<PrismaClientLike>(token, { strict: false });
+  } catch (error) {
+    const name = typeof token === 'function' ? token.name : String(token);
+    throw new RegistrationError(
+      `DbosModule was given "${name}" as the Prisma client, but no module of this application provides it as a ` +
+        'singleton. Add it to the providers of a module that the application imports.',
+      { cause: error },
+    );
+  }
+}
+
+function engine({ errors = [], ...options }: DbosModuleOptions, repository: CheckpointRepository): Engine {
+  const serializers = options.serializers ?? new SerializerSet({ revive: errorRevival(errors) });
+  return new Engine({ ...options, serializers, logger: new NestEngineLogger() }, repository);
+}

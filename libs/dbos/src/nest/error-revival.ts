@@ -1,0 +1,18 @@
+/** Gives errors that were read from a checkpoint the classes they had, where these are known. */
+import * as errors from '../core/errors.js';
+import { DbosError } from '../core/errors.js';
+
+type ErrorClass = new (...args: never[]) => Error;
+
+const OWN: readonly ErrorClass[] = Object.values(errors).filter(
+  (value): value is ErrorClass & typeof value => typeof value === 'function' && value.prototype instanceof DbosError,
+) as unknown as ErrorClass[];
+
+/** Only classes that the application or the library names are ever used; nothing is looked up by what data says. */
+export function errorRevival(registered: readonly ErrorClass[]): (decoded: Error) => Error {
+  const classes = new Map([...OWN, ...registered].map((errorClass) => [errorClass.name, errorClass]));
+  return (decoded) => {
+    const errorClass = classes.get(decoded.name);
+    return errorClass ? (Object.setPrototypeOf(decoded, errorClass.prototype) as Error) : decoded;
+  };
+}

@@ -1,0 +1,90 @@
+/** What a workflow calls from inside: steps without a class, sleep, branches, its id. */
+import { Injectable, type Type } from '@nestjs/common';
+import { ContextIdFactory, ModuleRef } from '@nestjs/core';
+import type { Duration } from '../core/duration.js';
+import type { Branch } from '../engine/branches.js';
+import { Engine } from '../engine/engine.js';
+import type { StepContext } from '../engine/run-scope.js';
+import type { StepBody, StepOptions } from '../engine/step.js';
+import type { WorkflowRun } from '../engine/workflow-run.js';
+import { WorkflowBinder } from './workflow-binder.js';
+
+type ContextId = ReturnType<typeof ContextIdFactory.create>;
+
+@Injectable()
+export class WorkflowContext {
+  /** One Nest context for each run, so that its request-scoped providers are made once. */
+  private readonly contexts = new WeakMap<WorkflowRun, ContextId>();
+
+  constructor(
+    private readonly engine: Engine,
+    private readonly container: ModuleRef,
+    private readonly binder: WorkflowBinder,
+  ) {}
+
+  /** @throws NotInWorkflowError */
+  get workflowId(): string {
+    return this.engine.flow.workflowId;
+  }
+
+  /** Attempt, signal and idempotency key of the step that calls. @throws NotInWorkflowError outside of a step */
+  get stepContext(): StepContext {
+    return this.engine.flow.stepContext;
+  }
+
+  /**
+   * Runs a function as a step: recorded under `name`, and once recorded never run again.
+   *
+   * @example
+   * ```ts
+   * const rate = await this.flow.step('fetchRate', ({ signal }) => fetchRate(order.currency, signal));
+   * ```
+   */
+  step<T>(name: string, body: StepBody<T>, options?: StepOptions): Promise<T> {
+    return this.engine.flow.step(name, body, options);
+  }
+
+  /** Waits durably: a span (`1500`, `'1h'`, `'3d'`) or until a `Date`. A restart waits only the rest. */
+  sleep(until: Duration | Date): Promise<void> {
+    return this.engine.flow.sleep(until);
+  }
+
+  /** The current time, recorded: a replay sees the same. */
+  now(): Promise<Date> {
+    return this.engine.flow.now();
+  }
+
+  /** A random UUID, recorded: a replay sees the same. */
+  uuid(): Promise<string> {
+    return this.engine.flow.uuid();
+  }
+
+  /** Runs branches side by side, each with its own sequence of steps; the results in order, or the first failure. */
+  all<T extends readonly unknown[]>(branches: { readonly [K in keyof T]: Branch<T[K]> }): Promise<T> {
+    return this.engine.flow.all(branches as ReadonlyArray<Branch<unknown>>) as unknown as Promise<T>;
+  }
+
+  /** Runs `work` for every item in a branch of its own, at most `concurrency` at a time. */
+  map<T, R>(
+    items: readonly T[],
+    work: (item: T, index: number) => R | Promise<R>,
+    options: { readonly concurrency?: number } = {},
+  ): Promise<R[]> {
+    return this.engine.flow.map(items, work, options.concurrency);
+  }
+
+  /** The outcome of the branch that settles first, recorded; the others are cut off and their signals aborted. */
+  race<T>(branches: ReadonlyArray<Branch<T>>): Promise<T> {
+    return this.engine.flow.race(branches);
+  }
+
+  /** A request-scoped or transient provider, made for this run, its steps bound. */
+  async resolve<T extends object>(type: Type<T>): Promise<T> {
+    const { run } = this.engine.scopes.require('flow.resolve()');
+    let contextId = this.contexts.get(run);
+    if (!contextId) this.contexts.set(run, (contextId = ContextIdFactory.create()));
+    const instance = await this.container.resolve<T>(type, contextId, { strict: false });
+    this.binder.bindInstance(instance, type);
+    return instance;
+  }
+}

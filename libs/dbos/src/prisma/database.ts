@@ -1,0 +1,103 @@
+/** The application's Prisma client as the engine uses it: one statement at a time, patient with the infrastructure. */
+import { wait, type Clock } from '../core/clock.js';
+import { DatabaseUnavailableError, RowRefusedError } from '../core/errors.js';
+import type { Logger } from '../core/logger.js';
+import { classifyDatabaseError, faultOf } from './database-error.js';
+import type { PrismaClientLike } from './prisma-client.js';
+
+export type Statement<Row> = (client: PrismaClientLike) => PromiseLike<Row[]>;
+
+export interface DatabaseSettings {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly random?: () => number;
+  /**
+   * A statement without an answer for this long is given up and sent again: its connection may be gone without
+   * anybody having said so. Every statement of ours may run twice.
+   */
+  readonly statementTimeoutMs?: number;
+}
+
+const DEFAULT_STATEMENT_TIMEOUT_MS = 30_000;
+const FIRST_PAUSE_MS = 20;
+const MAX_PAUSE_MS = 2_000;
+const JITTER = 0.5;
+/** How often a statement that stays refused is reported. */
+const REPORT_EVERY = 20;
+
+export class Database {
+  private readonly closing = new AbortController();
+
+  constructor(
+    private readonly client: () => PrismaClientLike,
+    private readonly settings: DatabaseSettings,
+  ) {}
+
+  /**
+   * Runs a statement that may safely run twice, waiting out every fault of the infrastructure.
+   * @throws RowRefusedError when the data cannot be stored
+   * @throws DatabaseUnavailableError when the database is closed meanwhile
+   */
+  async query<Row>(statement: Statement<Row>): Promise<Row[]> {
+    for (let failures = 1; ; failures += 1) {
+      try {
+        const rows = await this.once(statement);
+        if (failures > REPORT_EVERY) this.settings.logger.log('The database answers again');
+        return rows;
+      } catch (error) {
+        this.throwUnlessPassing(error);
+        this.report(error, failures);
+        await this.pause(failures);
+      }
+    }
+  }
+
+  /** Runs a statement once; for those whose repetition is for the caller to decide. */
+  async once<Row>(statement: Statement<Row>): Promise<Row[]> {
+    if (this.closing.signal.aborted) throw this.closed();
+    return this.inTime(statement);
+  }
+
+  /** From now on faults of the infrastructure are no longer waited out. */
+  close(): void {
+    this.closing.abort(this.closed());
+  }
+
+  private throwUnlessPassing(error: unknown): void {
+    const kind = classifyDatabaseError(error);
+    if (kind === 'row') {
+      throw new RowRefusedError(`PostgreSQL refused the data (${faultOf(error)}).`, { cause: error });
+    }
+    if (kind === 'defect' || this.closing.signal.aborted) throw error;
+  }
+
+  private inTime<Row>(statement: Statement<Row>): Promise<Row[]> {
+    const { clock, statementTimeoutMs = DEFAULT_STATEMENT_TIMEOUT_MS } = this.settings;
+    return new Promise<Row[]>((resolve, reject) => {
+      const timer = clock.schedule(statementTimeoutMs, () =>
+        reject(new DatabaseUnavailableError(`The database did not answer within ${statementTimeoutMs} ms.`)),
+      );
+      const settled = (): void => timer.cancel();
+      // The client may throw before it returns a promise.
+      (async () => statement(this.client()))().then(resolve, reject).finally(settled);
+    });
+  }
+
+  private async pause(failures: number): Promise<void> {
+    const { clock, random = Math.random } = this.settings;
+    const pauseMs = Math.min(FIRST_PAUSE_MS * 2 ** Math.min(failures - 1, 20), MAX_PAUSE_MS);
+    await wait(clock, pauseMs * (1 - JITTER + 2 * JITTER * random()), this.closing.signal);
+  }
+
+  private report(error: unknown, failures: number): void {
+    if (failures !== 1 && failures % REPORT_EVERY !== 0) return;
+    this.settings.logger.warn('A statement of the workflow engine failed and is tried again', {
+      fault: faultOf(error),
+      failures,
+    });
+  }
+
+  private closed(): DatabaseUnavailableError {
+    return new DatabaseUnavailableError('The workflow engine has been shut down.');
+  }
+}

@@ -1,0 +1,107 @@
+/**
+ * The one connection of its own that a process may have: it holds the advisory lock that tells others at once when
+ * the process is gone. PostgreSQL manual, "Advisory Locks": a session-level lock ends with its session.
+ *
+ * Everything works without it, only later: then the lease alone decides who is dead.
+ */
+import { Client } from 'pg';
+import type { Clock, Timer } from '../core/clock.js';
+import type { Logger } from '../core/logger.js';
+import { faultOf } from './database-error.js';
+
+export interface PostgresSessionSettings {
+  readonly connectionString: string;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+const CONNECT_TIMEOUT_MS = 5_000;
+const QUERY_TIMEOUT_MS = 5_000;
+const RECONNECT_PAUSE_MS = 500;
+const MAX_RECONNECT_PAUSE_MS = 10_000;
+
+export class PostgresSession {
+  private client: Client | undefined;
+  private executorId: string | undefined;
+  private heldKey: bigint | undefined;
+  private reconnect: Timer | undefined;
+  private failures = 0;
+  private closed = false;
+
+  constructor(private readonly settings: PostgresSessionSettings) {}
+
+  /** The key of the advisory lock that is held now. */
+  get lockKey(): bigint | undefined {
+    return this.heldKey;
+  }
+
+  /** The server process of this session, for the check that it is in the same database as the application. */
+  async backendPid(): Promise<number | undefined> {
+    const result = await this.client?.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
+    return result?.rows[0]?.pid;
+  }
+
+  /** Takes the lock of an executor, now and after every loss of the connection. Resolves to whether it holds it. */
+  async hold(executorId: string): Promise<boolean> {
+    this.executorId = executorId;
+    if (!this.client) await this.connect();
+    else if (this.heldKey === undefined) await this.tryLock(this.client).catch(() => undefined);
+    return this.heldKey !== undefined;
+  }
+
+  async close(): Promise<void> {
+    this.closed = true;
+    this.reconnect?.cancel();
+    const { client } = this;
+    this.client = undefined;
+    this.heldKey = undefined;
+    await client?.end().catch(() => undefined);
+  }
+
+  private async connect(): Promise<void> {
+    const client = new Client({
+      connectionString: this.settings.connectionString,
+      application_name: 'nestjs-dbos session',
+      connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+      query_timeout: QUERY_TIMEOUT_MS,
+      keepAlive: true,
+    });
+    // Permanent: a connection may break at any time, and an error without a listener ends the process.
+    client.on('error', (error) => this.lost(client, error));
+    client.on('end', () => this.lost(client));
+    this.client = client;
+    try {
+      await client.connect();
+      await this.tryLock(client);
+      this.failures = 0;
+    } catch (error) {
+      this.lost(client, error);
+    }
+  }
+
+  private async tryLock(client: Client): Promise<void> {
+    const { rows } = await client.query<{ key: string; held: boolean }>(
+      `SELECT key, pg_try_advisory_lock(key) AS held
+         FROM (SELECT hashtextextended('nestjs-dbos executor ' || $1, 0) AS key) AS lock`,
+      [this.executorId],
+    );
+    const [row] = rows;
+    this.heldKey = row?.held ? BigInt(row.key) : undefined;
+  }
+
+  private lost(client: Client, error?: unknown): void {
+    if (this.client !== client) return;
+    this.client = undefined;
+    this.heldKey = undefined;
+    if (this.closed) return;
+    this.failures += 1;
+    if (this.failures === 1) {
+      this.settings.logger.warn('The session that shows this process alive broke; connecting again', {
+        fault: faultOf(error),
+      });
+    }
+    client.end().catch(() => undefined);
+    const pauseMs = Math.min(RECONNECT_PAUSE_MS * 2 ** Math.min(this.failures - 1, 10), MAX_RECONNECT_PAUSE_MS);
+    this.reconnect = this.settings.clock.schedule(pauseMs, () => void this.connect());
+  }
+}

@@ -1,0 +1,76 @@
+/** The checkpoint repository over the application's own Prisma client: no second pool, no second configuration. */
+import { SystemClock, type Clock } from '../core/clock.js';
+import { SILENT_LOGGER, type Logger } from '../core/logger.js';
+import { CheckpointRepository } from '../repository/checkpoint-repository.js';
+import { Database } from './database.js';
+import { assertMigrated, migrate, prismaMigrationTarget } from './migrator.js';
+import type { PrismaClientLike } from './prisma-client.js';
+import { PostgresSession } from './postgres-session.js';
+import { PrismaExecutorRepository } from './prisma-executor-repository.js';
+import { PrismaQueueRepository } from './prisma-queue-repository.js';
+import { PrismaStepRepository } from './prisma-step-repository.js';
+import { PrismaWorkflowRepository } from './prisma-workflow-repository.js';
+import { StartPipeline } from './start-pipeline.js';
+import { TransitionPipeline } from './transition-pipeline.js';
+
+export interface PrismaRepositoryOptions {
+  /** Applies pending migrations at launch; otherwise a schema that is behind fails the launch. */
+  readonly migrate: boolean;
+  readonly clock?: Clock;
+  readonly logger?: Logger;
+  /** A statement without an answer for this long is given up and sent again. Default 30,000. */
+  readonly statementTimeoutMs?: number;
+  /** For the one session of its own by which others notice at once when this process is gone. Default: none. */
+  readonly connectionString?: string;
+}
+
+export class PrismaCheckpointRepository extends CheckpointRepository {
+  readonly workflows: PrismaWorkflowRepository;
+  readonly steps: PrismaStepRepository;
+  readonly queues: PrismaQueueRepository;
+  readonly executors: PrismaExecutorRepository;
+  private readonly database: Database;
+  private readonly session: PostgresSession | undefined;
+  private readonly logger: Logger;
+
+  constructor(
+    /** Asked for at the first statement: a container may make the client later than its users. */
+    private readonly client: () => PrismaClientLike,
+    private readonly options: PrismaRepositoryOptions,
+  ) {
+    super();
+    const { clock = new SystemClock(), logger = SILENT_LOGGER, statementTimeoutMs } = options;
+    this.logger = logger;
+    const database = new Database(client, {
+      clock,
+      logger,
+      ...(statementTimeoutMs !== undefined && { statementTimeoutMs }),
+    });
+    const transitions = new TransitionPipeline(database);
+    this.database = database;
+    this.workflows = new PrismaWorkflowRepository(database, new StartPipeline(database), transitions);
+    this.steps = new PrismaStepRepository(database, transitions);
+    this.queues = new PrismaQueueRepository(database);
+    const { connectionString } = options;
+    const session = connectionString ? new PostgresSession({ connectionString, clock, logger }) : undefined;
+    this.session = session;
+    this.executors = new PrismaExecutorRepository(database, session);
+  }
+
+  async prepare(): Promise<void> {
+    await this.executors.databaseNow(); // waits for a database that is still starting
+    const target = prismaMigrationTarget(this.client());
+    if (!this.options.migrate) return assertMigrated(target);
+    const { applied } = await migrate(target);
+    if (applied.length > 0) this.logger.log('Applied migrations of the workflow tables', { applied });
+  }
+
+  async ping(): Promise<void> {
+    await this.database.once((client) => client.$queryRaw<unknown[]>`SELECT 1 AS pong`);
+  }
+
+  async close(): Promise<void> {
+    this.database.close();
+    await this.session?.close();
+  }
+}

@@ -1,0 +1,195 @@
+/** Workflows in PostgreSQL: starts and settlements through the write pipelines, the rest one statement each. */
+import type { Owner } from '../core/owner.js';
+import type {
+  NewWorkflow,
+  Settlement,
+  StartedWorkflow,
+  UnfinishedCounts,
+  WorkflowOutcome,
+  WorkflowRecord,
+  WorkflowRepository,
+} from '../repository/workflow-repository.js';
+import { isTerminal, type WorkflowStatus } from '../core/status.js';
+import type { Database } from './database.js';
+import { encoded } from './rows.js';
+import type { StartPipeline } from './start-pipeline.js';
+import type { TransitionPipeline } from './transition-pipeline.js';
+
+interface WorkflowRow {
+  id: string;
+  name: string;
+  status: WorkflowStatus;
+  executorId: string | null;
+  epoch: number;
+  recoveryAttempts: number;
+  parentId: string | null;
+  applicationVersion: string | null;
+  attributes: Record<string, unknown> | null;
+  serialization: string;
+  outcomeSerialization: string | null;
+  input: string;
+  output: string | null;
+  error: string | null;
+  wakeAt: Date | null;
+  createdAt: Date;
+  startedAt: Date | null;
+  completedAt: Date | null;
+  updatedAt: Date;
+}
+
+export class PrismaWorkflowRepository implements WorkflowRepository {
+  constructor(
+    private readonly database: Database,
+    private readonly starts: StartPipeline,
+    private readonly transitions: TransitionPipeline,
+  ) {}
+
+  start(workflow: NewWorkflow): Promise<StartedWorkflow> {
+    return this.starts.start(workflow);
+  }
+
+  settle(owner: Owner, settlement: Settlement): Promise<boolean> {
+    return this.transitions.settle(owner, settlement);
+  }
+
+  async find(id: string): Promise<WorkflowRecord | undefined> {
+    const [row] = await this.database.query<WorkflowRow>(
+      (client) => client.$queryRaw`
+        SELECT id, name, status, executor_id AS "executorId", epoch, recovery_attempts AS "recoveryAttempts",
+               parent_id AS "parentId", application_version AS "applicationVersion", attributes,
+               serialization, outcome_serialization AS "outcomeSerialization", input, output, error,
+               wake_at AS "wakeAt", created_at AS "createdAt", started_at AS "startedAt",
+               completed_at AS "completedAt", updated_at AS "updatedAt"
+          FROM dbos.workflows
+         WHERE id = ${id}`,
+    );
+    if (!row) return undefined;
+    const { serialization, outcomeSerialization, input, output, error, ...rest } = row;
+    return {
+      ...rest,
+      input: { text: input, format: serialization },
+      output: encoded(output, outcomeSerialization),
+      error: encoded(error, outcomeSerialization),
+    };
+  }
+
+  async outcomes(ids: readonly string[]): Promise<{ ended: WorkflowOutcome[]; missing: string[] }> {
+    type Row = Pick<WorkflowRow, 'id' | 'status' | 'output' | 'error' | 'outcomeSerialization'>;
+    // Payloads only of what has ended: the others are asked for again and again.
+    const rows = await this.database.query<Row>(
+      (client) => client.$queryRaw`
+        SELECT id, status, outcome_serialization AS "outcomeSerialization",
+               CASE WHEN completed_at IS NOT NULL THEN output END AS output,
+               CASE WHEN completed_at IS NOT NULL THEN error END AS error
+          FROM dbos.workflows
+         WHERE id = ANY(${[...ids]}::text[])`,
+    );
+    const ended: WorkflowOutcome[] = [];
+    const present = new Set<string>();
+    for (const { id, status, output, error, outcomeSerialization: format } of rows) {
+      present.add(id);
+      if (!isTerminal(status)) continue;
+      ended.push({ id, status, output: encoded(output, format), error: encoded(error, format) });
+    }
+    return { ended, missing: ids.filter((id) => !present.has(id)) };
+  }
+
+  async cancel(ids: readonly string[]): Promise<string[]> {
+    // Locks in the order of ids, as every statement does that may wait for several rows.
+    const rows = await this.database.query<{ id: string }>(
+      (client) => client.$queryRaw`
+        WITH target AS (
+          SELECT id FROM dbos.workflows
+           WHERE id = ANY(${[...ids]}::text[])
+             AND status IN ('PENDING', 'ENQUEUED', 'DELAYED', 'SUSPENDED')
+           ORDER BY id
+             FOR NO KEY UPDATE
+        )
+        UPDATE dbos.workflows w
+           SET status = 'CANCELLED', executor_id = NULL, wake_at = NULL, completed_at = now(), updated_at = now()
+          FROM target
+         WHERE w.id = target.id
+        RETURNING w.id`,
+    );
+    return rows.map(({ id }) => id);
+  }
+
+  async resume(ids: readonly string[]): Promise<string[]> {
+    // A PENDING workflow runs or will be recovered; a fenced copy of it would only repeat work.
+    const rows = await this.database.query<{ id: string }>(
+      (client) => client.$queryRaw`
+        WITH target AS (
+          SELECT id FROM dbos.workflows
+           WHERE id = ANY(${[...ids]}::text[])
+             AND status IN ('DELAYED', 'CANCELLED', 'MAX_RECOVERY_ATTEMPTS_EXCEEDED', 'SUSPENDED')
+           ORDER BY id
+             FOR NO KEY UPDATE
+        )
+        UPDATE dbos.workflows w
+           SET status = 'ENQUEUED', executor_id = NULL, recovery_attempts = 0, wake_at = NULL, error = NULL,
+               completed_at = NULL, updated_at = now()
+          FROM target
+         WHERE w.id = target.id
+        RETURNING w.id`,
+    );
+    return rows.map(({ id }) => id);
+  }
+
+  async resumeSuspended(names: readonly string[]): Promise<string[]> {
+    const rows = await this.database.query<{ id: string }>(
+      (client) => client.$queryRaw`
+        WITH target AS (
+          SELECT id FROM dbos.workflows
+           WHERE status = 'SUSPENDED' AND name = ANY(${[...names]}::text[])
+           ORDER BY seq
+             FOR NO KEY UPDATE SKIP LOCKED
+        )
+        UPDATE dbos.workflows w
+           SET status = 'ENQUEUED', recovery_attempts = 0, error = NULL, updated_at = now()
+          FROM target
+         WHERE w.id = target.id
+        RETURNING w.id`,
+    );
+    return rows.map(({ id }) => id);
+  }
+
+  async countUnfinished(names: readonly string[]): Promise<UnfinishedCounts> {
+    interface Row {
+      name: string;
+      status: WorkflowStatus;
+      count: number;
+      oldest: Date;
+    }
+    // One branch for each partial index: a list of statuses would read the whole history.
+    const rows = await this.database.query<Row>(
+      (client) => client.$queryRaw`
+        SELECT name, status, count(*)::int AS count, min(created_at) AS oldest
+          FROM (SELECT name, status, created_at FROM dbos.workflows WHERE status = 'PENDING'
+                 UNION ALL
+                SELECT name, status, created_at FROM dbos.workflows WHERE status = 'ENQUEUED'
+                 UNION ALL
+                SELECT name, status, created_at FROM dbos.workflows WHERE status = 'DELAYED'
+                 UNION ALL
+                SELECT name, status, created_at FROM dbos.workflows WHERE status = 'SUSPENDED'
+                 UNION ALL
+                SELECT name, status, created_at FROM dbos.workflows
+                 WHERE status = 'MAX_RECOVERY_ATTEMPTS_EXCEEDED') AS unfinished
+         GROUP BY name, status`,
+    );
+    const count = (status: WorkflowStatus): number =>
+      rows.reduce((sum, row) => (row.status === status ? sum + row.count : sum), 0);
+    const unfinished = rows.filter(({ status }) => !isTerminal(status));
+    const oldest = Math.min(...unfinished.map((row) => row.oldest.getTime()));
+    return {
+      pending: count('PENDING'),
+      enqueued: count('ENQUEUED'),
+      delayed: count('DELAYED'),
+      suspended: count('SUSPENDED'),
+      deadLettered: count('MAX_RECOVERY_ATTEMPTS_EXCEEDED'),
+      oldestUnfinishedAt: Number.isFinite(oldest) ? new Date(oldest) : null,
+      unregistered: rows
+        .filter(({ name, status }) => status === 'ENQUEUED' && !names.includes(name))
+        .map(({ name, count: waiting }) => ({ name, count: waiting })),
+    };
+  }
+}

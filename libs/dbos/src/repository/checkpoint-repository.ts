@@ -1,0 +1,28 @@
+/**
+ * Everything durable: the port between the engine and a database. Each method is one durable transition or one
+ * read, takes one object where it takes more than an id, and is one statement of SQL.
+ *
+ * Infrastructure faults (a lost connection, a restart, a full disk) are the repository's business: a method waits
+ * them out and only rejects for what the caller did, or when the repository is closed.
+ */
+import type { ExecutorRepository } from './executor-repository.js';
+import type { QueueRepository } from './queue-repository.js';
+import type { StepRepository } from './step-repository.js';
+import type { WorkflowRepository } from './workflow-repository.js';
+
+/** Injectable as is: `constructor(private readonly checkpoints: CheckpointRepository)`. */
+export abstract class CheckpointRepository {
+  abstract readonly workflows: WorkflowRepository;
+  abstract readonly steps: StepRepository;
+  abstract readonly queues: QueueRepository;
+  abstract readonly executors: ExecutorRepository;
+
+  /** Makes the tables ready, or verifies that they are. */
+  abstract prepare(): Promise<void>;
+
+  /** One round trip to the database, not retried: rejects when it does not answer. */
+  abstract ping(): Promise<void>;
+
+  /** Ends waiting statements: from now on a fault of the infrastructure rejects instead of being waited out. */
+  abstract close(): Promise<void>;
+}

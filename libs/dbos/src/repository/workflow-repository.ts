@@ -1,0 +1,98 @@
+/** The durable life of a workflow: begun, settled, cancelled, resumed, read. */
+import type { EncodedValue } from '../core/serialization/serializer.js';
+import type { Owner } from '../core/owner.js';
+import type { TerminalStatus, WorkflowStatus } from '../core/status.js';
+
+/** A workflow to be started. With an executor it is PENDING and owned at epoch 1, without one it is ENQUEUED. */
+export interface NewWorkflow {
+  readonly id: string;
+  readonly name: string;
+  readonly input: EncodedValue;
+  readonly executorId?: string;
+  readonly parentId?: string;
+  readonly applicationVersion?: string;
+  /** A JSON object to find the workflow by. */
+  readonly attributes?: Readonly<Record<string, unknown>>;
+}
+
+/** What stands under an id after a start: the row just written, or the one that was there before. */
+export interface StartedWorkflow {
+  readonly created: boolean;
+  readonly name: string;
+  readonly status: WorkflowStatus;
+  readonly executorId: string | null;
+  readonly epoch: number;
+}
+
+/** How a run ends: with an outcome, or by leaving the rest to a later run. */
+export type Settlement =
+  | { readonly status: 'SUCCESS'; readonly output: EncodedValue }
+  | { readonly status: 'ERROR' | 'SUSPENDED' | 'MAX_RECOVERY_ATTEMPTS_EXCEEDED'; readonly error: EncodedValue }
+  | { readonly status: 'DELAYED'; readonly wakeAt: Date }
+  | { readonly status: 'ENQUEUED' };
+
+/** The recorded end of a workflow. */
+export interface WorkflowOutcome {
+  readonly id: string;
+  readonly status: TerminalStatus;
+  readonly output: EncodedValue | null;
+  readonly error: EncodedValue | null;
+}
+
+/** A workflow as it stands in the database. */
+export interface WorkflowRecord {
+  readonly id: string;
+  readonly name: string;
+  readonly status: WorkflowStatus;
+  readonly executorId: string | null;
+  readonly epoch: number;
+  readonly recoveryAttempts: number;
+  readonly parentId: string | null;
+  readonly applicationVersion: string | null;
+  readonly attributes: Readonly<Record<string, unknown>> | null;
+  readonly input: EncodedValue;
+  readonly output: EncodedValue | null;
+  readonly error: EncodedValue | null;
+  readonly wakeAt: Date | null;
+  readonly createdAt: Date;
+  readonly startedAt: Date | null;
+  readonly completedAt: Date | null;
+  readonly updatedAt: Date;
+}
+
+/** Unfinished workflows, counted by what they wait for. */
+export interface UnfinishedCounts {
+  readonly pending: number;
+  readonly enqueued: number;
+  readonly delayed: number;
+  readonly suspended: number;
+  readonly deadLettered: number;
+  readonly oldestUnfinishedAt: Date | null;
+  /** ENQUEUED workflows whose name the asking application does not register, by name. */
+  readonly unregistered: ReadonlyArray<{ readonly name: string; readonly count: number }>;
+}
+
+export interface WorkflowRepository {
+  /** Writes the workflow unless its id is taken; either way says what now stands under the id. */
+  start(workflow: NewWorkflow): Promise<StartedWorkflow>;
+
+  /** Ends the run of `owner`; `false` when it no longer owns the workflow, and then nothing was written. */
+  settle(owner: Owner, settlement: Settlement): Promise<boolean>;
+
+  find(id: string): Promise<WorkflowRecord | undefined>;
+
+  /** Of the given workflows, those that have an outcome, and the ids that do not exist. */
+  outcomes(ids: readonly string[]): Promise<{ ended: WorkflowOutcome[]; missing: string[] }>;
+
+  /** Ends every given workflow that has no outcome yet as CANCELLED; returns the ids it changed. */
+  cancel(ids: readonly string[]): Promise<string[]>;
+
+  /** Sends every given workflow that has neither succeeded nor failed back to ENQUEUED with a fresh budget of recoveries. */
+  resume(ids: readonly string[]): Promise<string[]>;
+
+  /** Sends SUSPENDED workflows of these names back to ENQUEUED; a redeploy may have brought the code they need. */
+  resumeSuspended(names: readonly string[]): Promise<string[]>;
+
+  /** Counts what is unfinished; `names` are those this application registers. */
+  countUnfinished(names: readonly string[]): Promise<UnfinishedCounts>;
+}
