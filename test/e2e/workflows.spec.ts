@@ -38,7 +38,9 @@ class Booking {
 
   @Workflow()
   async many(count: number): Promise<string[]> {
-    return Promise.all(Array.from({ length: count }, (_, index) => this.ledger.post(String(index))));
+    return Promise.all(
+      Array.from({ length: count }, (_, index) => this.ledger.post(String(index))),
+    );
   }
 
   @Workflow()
@@ -93,9 +95,13 @@ describe('Workflows', () => {
   it('B3: runs one body for many starts of one id at the same time', async () => {
     const bodies = app.get(Booking).bodies;
     const handles = await Promise.all(
-      Array.from({ length: 10 }, () => app.workflows.start(Booking, { workflowId: 'B3' }).run('once')),
+      Array.from({ length: 10 }, () =>
+        app.workflows.start(Booking, { workflowId: 'B3' }).run('once'),
+      ),
     );
-    expect(new Set(await Promise.all(handles.map((handle) => handle.result())))).toEqual(new Set(['posted once']));
+    expect(new Set(await Promise.all(handles.map((handle) => handle.result())))).toEqual(
+      new Set(['posted once']),
+    );
     expect(app.get(Booking).bodies).toBe(bodies + 1);
   });
 
@@ -114,17 +120,23 @@ describe('Workflows', () => {
     const results = await handle.result();
 
     const steps = await app.workflows.steps(handle.workflowId);
-    expect(steps.map(({ stepId }) => stepId)).toEqual(Array.from({ length: 100 }, (_, index) => String(index)));
+    expect(steps.map(({ stepId }) => stepId)).toEqual(
+      Array.from({ length: 100 }, (_, index) => String(index)),
+    );
     expect(steps.map(({ output }) => output)).toEqual(results);
   });
 
   it('B23: checkpoints a step that the workflow class calls on itself', async () => {
     const handle = await app.workflows.start(Booking).own();
     expect(await handle.result()).toBe(`inside ${handle.workflowId}`);
-    expect(await app.workflows.steps(handle.workflowId)).toMatchObject([{ name: 'Booking.private' }]);
+    expect(await app.workflows.steps(handle.workflowId)).toMatchObject([
+      { name: 'Booking.private' },
+    ]);
   });
 
   it('says that an id is unknown when its result is awaited', async () => {
-    await expect(app.workflows.handle('nobody').result()).rejects.toMatchObject({ code: 'DBOS_WORKFLOW_NOT_FOUND' });
+    await expect(app.workflows.handle('nobody').result()).rejects.toMatchObject({
+      code: 'DBOS_WORKFLOW_NOT_FOUND',
+    });
   });
 });

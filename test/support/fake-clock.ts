@@ -35,7 +35,9 @@ export class FakeClock implements Clock {
   advance(ms: number): void {
     const target = this.elapsed + ms;
     for (;;) {
-      const next = [...this.entries].filter(({ due }) => due <= target).toSorted((a, b) => a.due - b.due)[0];
+      const next = [...this.entries]
+        .filter(({ due }) => due <= target)
+        .toSorted((a, b) => a.due - b.due)[0];
       if (!next) break;
       this.entries.delete(next);
       this.elapsed = Math.max(this.elapsed, next.due);

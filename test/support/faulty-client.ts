@@ -36,9 +36,12 @@ export class FaultyClient {
   readonly client: PrismaClientLike;
 
   constructor(real: PrismaClientLike) {
-    const raw = (method: '$queryRaw' | '$executeRaw'): RawQuery =>
+    const raw =
+      (method: '$queryRaw' | '$executeRaw'): RawQuery =>
       (sql, ...values) =>
-        this.pass(sql.join('?'), () => (real[method] as unknown as RawQuery).call(real, sql, ...values));
+        this.pass(sql.join('?'), () =>
+          (real[method] as unknown as RawQuery).call(real, sql, ...values),
+        );
     this.client = new Proxy(real, {
       get: (target, property) => {
         if (property === '$queryRaw' || property === '$executeRaw') return raw(property);

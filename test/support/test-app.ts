@@ -33,7 +33,11 @@ export interface TestApp {
   kill(): Promise<void>;
 }
 
-const QUICK = { pollIntervalMs: 20, delayedPollIntervalMs: 20, shutdown: { graceMs: 200 } } as const;
+const QUICK = {
+  pollIntervalMs: 20,
+  delayedPollIntervalMs: 20,
+  shutdown: { graceMs: 200 },
+} as const;
 
 export async function startTestApp(settings: TestAppSettings): Promise<TestApp> {
   const testApp = await createTestApp(settings);
@@ -49,7 +53,9 @@ export async function createTestApp({
   options = {},
   poolSize = 5,
 }: TestAppSettings): Promise<TestApp> {
-  const prisma = new PrismaClient({ adapter: new PrismaPg({ connectionString: url, max: poolSize }) });
+  const prisma = new PrismaClient({
+    adapter: new PrismaPg({ connectionString: url, max: poolSize }),
+  });
   const faults = new FaultyClient(prisma);
   @Module({
     imports: [DbosModule.forRoot({ prisma: PRISMA, sessionUrl: false, ...QUICK, ...options })],
@@ -58,7 +64,9 @@ export async function createTestApp({
   })
   class TestModule {}
   const testing = await Test.createTestingModule({ imports: [TestModule] }).compile();
-  const app = testing.createNestApplication({ logger: process.env['TEST_LOG'] ? ['log', 'warn', 'error'] : false });
+  const app = testing.createNestApplication({
+    logger: process.env['TEST_LOG'] ? ['log', 'warn', 'error'] : false,
+  });
   const workflows = app.get(WorkflowService);
   let ended = false;
   return {

@@ -2,7 +2,11 @@
 export * from './core/errors.js';
 export type { Duration } from './core/duration.js';
 export type { WorkflowStatus, TerminalStatus } from './core/status.js';
-export { SerializerSet, type EncodedValue, type Serializer } from './core/serialization/serializer.js';
+export {
+  SerializerSet,
+  type EncodedValue,
+  type Serializer,
+} from './core/serialization/serializer.js';
 export { CheckpointRepository } from './repository/checkpoint-repository.js';
 export type { StepContext } from './engine/run-scope.js';
 export type { StepBody, StepOptions } from './engine/step.js';
@@ -15,6 +19,11 @@ export { DbosHealth, type DbosReadiness } from './nest/dbos-health.js';
 export { DbosHealthController } from './nest/dbos-health.controller.js';
 export type { DbosModuleOptions } from './nest/dbos-options.js';
 export { DBOS_OPTIONS } from './nest/dbos-options.js';
-export { Step, Workflow, type StepDecoratorOptions, type WorkflowDecoratorOptions } from './nest/decorators.js';
+export {
+  Step,
+  Workflow,
+  type StepDecoratorOptions,
+  type WorkflowDecoratorOptions,
+} from './nest/decorators.js';
 export { WorkflowContext } from './nest/workflow-context.js';
 export { WorkflowService } from './nest/workflow.service.js';

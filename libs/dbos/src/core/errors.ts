@@ -84,7 +84,9 @@ export class WorkflowCancelledError extends DbosError {
   readonly code = 'DBOS_WORKFLOW_CANCELLED';
 
   constructor(readonly workflowId: string) {
-    super(`Workflow "${workflowId}" was cancelled. Resume it to let it go on from its last completed step.`);
+    super(
+      `Workflow "${workflowId}" was cancelled. Resume it to let it go on from its last completed step.`,
+    );
   }
 }
 
@@ -301,8 +303,10 @@ export class UnreadableHistoryError extends RunInterruptedError {
 }
 
 function describeDifference({ stepId, recorded, requested }: HistoryDifference): string {
-  if (recorded === undefined) return `step ${stepId} was not recorded, the code asked for "${requested}"`;
-  if (requested === undefined) return `expected step ${stepId} "${recorded}", the code ended without it`;
+  if (recorded === undefined)
+    return `step ${stepId} was not recorded, the code asked for "${requested}"`;
+  if (requested === undefined)
+    return `expected step ${stepId} "${recorded}", the code ended without it`;
   return `expected step ${stepId} "${recorded}", the code asked for "${requested}"`;
 }
 

@@ -15,15 +15,20 @@ const LONE_SURROGATE = /[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[
  */
 export function assertIdentifier(what: string, value: unknown): string {
   const fault = identifierFault(value);
-  if (fault) throw new InvalidArgumentError(`${what} ${fault}. Use 1 to ${MAX_IDENTIFIER_LENGTH} printable characters.`);
+  if (fault)
+    throw new InvalidArgumentError(
+      `${what} ${fault}. Use 1 to ${MAX_IDENTIFIER_LENGTH} printable characters.`,
+    );
   return value as string;
 }
 
 function identifierFault(value: unknown): string | undefined {
-  if (typeof value !== 'string') return `must be a string, not ${value === null ? 'null' : typeof value}`;
+  if (typeof value !== 'string')
+    return `must be a string, not ${value === null ? 'null' : typeof value}`;
   if (value.length === 0) return 'must not be empty';
   if (value.length > MAX_IDENTIFIER_LENGTH) return `is ${value.length} characters long`;
   if (CONTROL_CHARACTER.test(value)) return `${JSON.stringify(value)} contains a control character`;
-  if (LONE_SURROGATE.test(value)) return `${JSON.stringify(value)} contains half of a surrogate pair`;
+  if (LONE_SURROGATE.test(value))
+    return `${JSON.stringify(value)} contains half of a surrogate pair`;
   return undefined;
 }

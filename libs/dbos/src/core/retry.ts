@@ -22,6 +22,26 @@ export const DEFAULT_RETRY_POLICY: RetryPolicy = {
   maxRetryDurationMs: Number.POSITIVE_INFINITY,
 };
 
+const LIMITS: Record<
+  keyof RetryPolicy,
+  { readonly isUsable: (value: number) => boolean; readonly expected: string }
+> = {
+  maxRetries: {
+    isUsable: (value) => value === Infinity || (Number.isInteger(value) && value >= 0),
+    expected: 'a whole number of at least 0, or Infinity',
+  },
+  baseIntervalMs: {
+    isUsable: (value) => Number.isFinite(value) && value >= 0,
+    expected: 'a finite number of at least 0',
+  },
+  backoffFactor: {
+    isUsable: (value) => Number.isFinite(value) && value >= 1,
+    expected: 'a finite number of at least 1',
+  },
+  maxIntervalMs: { isUsable: (value) => value >= 0, expected: 'a number of at least 0' },
+  maxRetryDurationMs: { isUsable: (value) => value > 0, expected: 'a number above 0' },
+};
+
 /** Share by which a wait may deviate, so that callers that failed together do not return together. */
 const JITTER = 0.05;
 
@@ -34,18 +54,13 @@ export function retryPolicy(what: string, options: Partial<RetryPolicy>): RetryP
     Object.entries(options).filter(([, value]) => value !== undefined),
   ) as Partial<RetryPolicy>;
   const policy = { ...DEFAULT_RETRY_POLICY, ...given };
-  check(what, 'maxRetries', policy.maxRetries, policy.maxRetries === Infinity || (Number.isInteger(policy.maxRetries) && policy.maxRetries >= 0), 'a whole number of at least 0, or Infinity');
-  check(what, 'baseIntervalMs', policy.baseIntervalMs, Number.isFinite(policy.baseIntervalMs) && policy.baseIntervalMs >= 0, 'a finite number of at least 0');
-  check(what, 'backoffFactor', policy.backoffFactor, Number.isFinite(policy.backoffFactor) && policy.backoffFactor >= 1, 'a finite number of at least 1');
-  check(what, 'maxIntervalMs', policy.maxIntervalMs, policy.maxIntervalMs >= 0, 'a number of at least 0');
-  check(what, 'maxRetryDurationMs', policy.maxRetryDurationMs, policy.maxRetryDurationMs > 0, 'a number above 0');
+  for (const [option, { isUsable, expected }] of Object.entries(LIMITS)) {
+    const value = policy[option as keyof RetryPolicy];
+    if (isUsable(value)) continue;
+    throw new InvalidArgumentError(`${what}: ${option} must be ${expected}, not ${String(value)}.`);
+  }
   if (given.maxIntervalMs !== undefined) return policy;
   return { ...policy, maxIntervalMs: Math.max(policy.maxIntervalMs, policy.baseIntervalMs) };
-}
-
-function check(what: string, option: string, value: unknown, ok: boolean, expected: string): void {
-  if (ok) return;
-  throw new InvalidArgumentError(`${what}: ${option} must be ${expected}, not ${String(value)}.`);
 }
 
 /**

@@ -21,8 +21,14 @@ export class Branches {
     work: (item: T, index: number) => R | Promise<R>,
     concurrency = items.length,
   ): Promise<R[]> {
-    if (!(concurrency === Infinity || (Number.isInteger(concurrency) && concurrency > 0) || items.length === 0)) {
-      throw new InvalidArgumentError(`flow.map: concurrency must be a whole number above 0, not ${concurrency}.`);
+    if (!(
+      concurrency === Infinity ||
+      (Number.isInteger(concurrency) && concurrency > 0) ||
+      items.length === 0
+    )) {
+      throw new InvalidArgumentError(
+        `flow.map: concurrency must be a whole number above 0, not ${concurrency}.`,
+      );
     }
     const branches = items.map((item, index) => () => work(item, index));
     return this.each(scope, 'flow.map', branches, concurrency);
@@ -33,7 +39,8 @@ export class Branches {
    * their signals are aborted, nothing of them is recorded or goes on.
    */
   race<T>(scope: RunScope, branches: ReadonlyArray<Branch<T>>): Promise<T> {
-    if (branches.length === 0) throw new InvalidArgumentError('flow.race needs at least one branch.');
+    if (branches.length === 0)
+      throw new InvalidArgumentError('flow.race needs at least one branch.');
     const { run, sequence } = scope;
     return checkpoint(scope, {
       name: 'flow.race',
@@ -42,7 +49,9 @@ export class Branches {
         const lines = branches.map((_, index) => sequence.branch(stepId, index));
         run.leave(); // what is at work are the branches
         try {
-          return await Promise.race(branches.map((branch, index) => this.enter(scope, lines[index], branch)));
+          return await Promise.race(
+            branches.map((branch, index) => this.enter(scope, lines[index], branch)),
+          );
         } finally {
           run.enter();
           lines.forEach((line) => line.close(new BranchClosedError()));
@@ -69,10 +78,12 @@ export class Branches {
     const worker = async (): Promise<void> => {
       while (next < branches.length) {
         const index = next++;
-        results[index] = await this.enter(scope, lines[index], branches[index]).catch((error: unknown) => {
-          next = branches.length; // the first failure is the outcome: begin nothing more
-          throw error;
-        });
+        results[index] = await this.enter(scope, lines[index], branches[index]).catch(
+          (error: unknown) => {
+            next = branches.length; // the first failure is the outcome: begin nothing more
+            throw error;
+          },
+        );
       }
     };
     const workers = Array.from({ length: Math.min(concurrency, branches.length) }, worker);

@@ -3,13 +3,15 @@ import type { QueueRepository } from '../repository/queue-repository.js';
 import { Loop, type LoopSettings } from './loop.js';
 
 export class DelayedRelease extends Loop {
+  private readonly maxPauseMs: number;
+
   constructor(
     private readonly queues: QueueRepository,
     private readonly onReleased: () => void,
-    private readonly maxPauseMs: number,
-    settings: Omit<LoopSettings, 'name' | 'intervalMs'>,
+    settings: Omit<LoopSettings, 'name'>,
   ) {
-    super({ ...settings, name: 'Releasing delayed workflows', intervalMs: maxPauseMs });
+    super({ ...settings, name: 'Releasing delayed workflows' });
+    this.maxPauseMs = settings.intervalMs;
   }
 
   async tick(): Promise<number> {

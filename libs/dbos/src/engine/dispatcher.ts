@@ -77,11 +77,14 @@ export class Dispatcher extends Loop {
       this.mayHaveStrays = true;
       throw error;
     });
-    for (const workflow of claimed) this.parts.executor.execute(workflow, histories.get(workflow.id) ?? []);
+    for (const workflow of claimed)
+      this.parts.executor.execute(workflow, histories.get(workflow.id) ?? []);
   }
 
   /** One read for all that were claimed before; a first run has no history. */
-  private async historiesOf(claimed: readonly ClaimedWorkflow[]): Promise<Map<string, StepRecord[]>> {
+  private async historiesOf(
+    claimed: readonly ClaimedWorkflow[],
+  ): Promise<Map<string, StepRecord[]>> {
     const reclaimed = claimed.filter(({ epoch }) => epoch > 1).map(({ id }) => id);
     if (reclaimed.length === 0) return new Map();
     const steps = await this.parts.repository.steps.history(reclaimed);
@@ -99,7 +102,11 @@ export class Dispatcher extends Loop {
     this.mayHaveStrays = false;
     const except = [...executor.running.map(({ id }) => id), ...starting()];
     try {
-      await repository.queues.requeue({ executorIds: [executorId], except, countsAsRecovery: true });
+      await repository.queues.requeue({
+        executorIds: [executorId],
+        except,
+        countsAsRecovery: true,
+      });
     } catch (error) {
       this.mayHaveStrays = true;
       throw error;

@@ -58,9 +58,17 @@ export function resolveEngineOptions(options: EngineOptions, { clock, random }: 
         ? undefined
         : assertIdentifier('applicationVersion', options.applicationVersion),
     leaseMs: number('leaseMs', options.leaseMs ?? 10_000, MIN_LEASE_MS),
-    maxConcurrentWorkflows: number('maxConcurrentWorkflows', options.maxConcurrentWorkflows ?? 1_000, 1),
+    maxConcurrentWorkflows: number(
+      'maxConcurrentWorkflows',
+      options.maxConcurrentWorkflows ?? 1_000,
+      1,
+    ),
     pollIntervalMs: number('pollIntervalMs', options.pollIntervalMs ?? 1_000, 1),
-    delayedPollIntervalMs: number('delayedPollIntervalMs', options.delayedPollIntervalMs ?? 5_000, 1),
+    delayedPollIntervalMs: number(
+      'delayedPollIntervalMs',
+      options.delayedPollIntervalMs ?? 5_000,
+      1,
+    ),
     parkAfterMs: number('parkAfterMs', options.parkAfterMs ?? 10_000, 0),
     databasePatienceMs: number('databasePatienceMs', options.databasePatienceMs ?? 30_000, 1),
     shutdownTimes: shutdownTimes(options.shutdown ?? {}),
@@ -72,10 +80,20 @@ export function resolveEngineOptions(options: EngineOptions, { clock, random }: 
 }
 
 /** Checks the configured times now, and those of a call when it comes. */
-function shutdownTimes(configured: Partial<ShutdownTimes>): (times: Partial<ShutdownTimes>) => ShutdownTimes {
+function shutdownTimes(
+  configured: Partial<ShutdownTimes>,
+): (times: Partial<ShutdownTimes>) => ShutdownTimes {
   const resolve = (times: Partial<ShutdownTimes>): ShutdownTimes => ({
-    drainMs: number('shutdown.drainMs', times.drainMs ?? configured.drainMs ?? DEFAULT_SHUTDOWN.drainMs, 0),
-    graceMs: number('shutdown.graceMs', times.graceMs ?? configured.graceMs ?? DEFAULT_SHUTDOWN.graceMs, 0),
+    drainMs: number(
+      'shutdown.drainMs',
+      times.drainMs ?? configured.drainMs ?? DEFAULT_SHUTDOWN.drainMs,
+      0,
+    ),
+    graceMs: number(
+      'shutdown.graceMs',
+      times.graceMs ?? configured.graceMs ?? DEFAULT_SHUTDOWN.graceMs,
+      0,
+    ),
   });
   resolve({});
   return resolve;
@@ -83,5 +101,7 @@ function shutdownTimes(configured: Partial<ShutdownTimes>): (times: Partial<Shut
 
 function number(option: string, value: number, min: number): number {
   if (typeof value === 'number' && Number.isFinite(value) && value >= min) return value;
-  throw new InvalidArgumentError(`${option} must be a finite number of at least ${min}, not ${String(value)}.`);
+  throw new InvalidArgumentError(
+    `${option} must be a finite number of at least ${min}, not ${String(value)}.`,
+  );
 }

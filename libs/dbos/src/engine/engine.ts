@@ -1,12 +1,11 @@
 /** The engine: put together from its parts, launched, used and shut down. Knows neither Nest nor Prisma. */
 import type { ClockAndChance, EngineOptions } from './engine-options.js';
 import { resolveEngineOptions } from './engine-options.js';
-import { EngineNotRunningError, ExecutorStoppingError, OwnershipLostError, RunCancelledError } from '../core/errors.js';
+import { EngineNotRunningError, OwnershipLostError, RunCancelledError } from '../core/errors.js';
 import { assertIdentifier } from '../core/identifiers.js';
 import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
 import type { UnfinishedCounts } from '../repository/workflow-repository.js';
 import { Branches } from './branches.js';
-import { checkpoint, type OperationReport } from './checkpoint.js';
 import { DatabaseTime } from './database-time.js';
 import { DelayedRelease } from './delayed-release.js';
 import { Dispatcher } from './dispatcher.js';
@@ -20,15 +19,13 @@ import { OutcomeWatch } from './outcome-watch.js';
 import { Patience } from './patience.js';
 import { RecoveryLog, type RecoveryCounts } from './recovery-log.js';
 import { WorkflowRegistry, type WorkflowDefinition, type WorkflowOptions } from './registry.js';
-import { RunScopes, type RunScope } from './run-scope.js';
+import { RunScopes } from './run-scope.js';
+import { Shutdown } from './shutdown.js';
 import { Slots } from './slots.js';
 import { Sleeper } from './sleep.js';
 import { Starter, type StartOptions } from './starter.js';
-import { StepRunner } from './step.js';
 import { stepReport, type StepReport } from './step-report.js';
 
-/** How long workflow code may take to unwind once its run was interrupted by a shutdown. */
-const UNWIND_MS = 500;
 const TRY_AGAIN = 'Try again.';
 
 /** How recovery stands here, and what is unfinished in the whole database. */
@@ -61,52 +58,60 @@ export class Engine {
     outside: ClockAndChance = {},
   ) {
     const resolved = resolveEngineOptions(options, outside);
+    const { clock, random, logger, pollIntervalMs } = resolved;
     this.options = resolved;
-    const { executorId, applicationVersion, clock, random, logger, pollIntervalMs } = resolved;
-    this.executorId = executorId;
+    this.executorId = resolved.executorId;
     this.codec = new OutcomeCodec(resolved.serializers);
-    const loop = { clock, random, logger };
-    const lease = new Lease(clock, resolved.leaseMs);
+    this.patience = new Patience(clock, resolved.databasePatienceMs);
+    this.slots = new Slots(resolved.maxConcurrentWorkflows, () => this.dispatcher.slotFreed());
+    const { registry, scopes, codec, slots, patience, executorId } = this;
+    const { applicationVersion } = resolved;
     const time = new DatabaseTime(clock);
-    const { registry, scopes, codec, recoveryLog: recovery } = this;
-    const slots = (this.slots = new Slots(resolved.maxConcurrentWorkflows, () => this.dispatcher.slotFreed()));
-    const patience = (this.patience = new Patience(clock, resolved.databasePatienceMs));
-
-    this.executor = new Executor({
-      id: executorId, repository, registry, codec, scopes, slots, lease, recovery, logger,
+    const lease = new Lease(clock, resolved.leaseMs);
+    const loop = { clock, random, logger };
+    // What most parts need; each names in its own interface what it takes of it.
+    const common = {
+      executorId,
+      applicationVersion,
+      repository,
+      registry,
+      scopes,
+      codec,
+      slots,
+      patience,
+      lease,
+      time,
+      clock,
+      logger,
+      recovery: this.recoveryLog,
+    };
+    const executor = (this.executor = new Executor({
+      ...common,
       outcomes: () => this.outcomes,
       onStray: () => this.dispatcher.suspectStrays(),
       onParked: () => this.delayed.wake(),
-    });
-    const executor = this.executor;
-    this.outcomes = new OutcomeWatch(
-      repository.workflows, (id) => executor.isRunning(id), pollIntervalMs, loop,
-    );
-    this.starter = new Starter({
-      executorId, applicationVersion, repository, executor, codec, slots, patience,
-      onEnqueued: () => this.dispatcher.wake(),
-    });
+    }));
+    const wakeDispatcher = (): void => this.dispatcher.wake();
+    this.outcomes = new OutcomeWatch(repository.workflows, executor, pollIntervalMs, loop);
+    this.starter = new Starter({ ...common, executor, onEnqueued: wakeDispatcher });
     this.dispatcher = new Dispatcher(
-      { executorId, repository, registry, executor, slots, recovery, starting: () => this.starter.starting },
+      { ...common, executor, starting: () => this.starter.starting },
       { ...loop, intervalMs: pollIntervalMs },
     );
-    this.delayed = new DelayedRelease(
-      repository.queues, () => this.dispatcher.wake(), resolved.delayedPollIntervalMs, loop,
-    );
+    this.delayed = new DelayedRelease(repository.queues, wakeDispatcher, {
+      ...loop,
+      intervalMs: resolved.delayedPollIntervalMs,
+    });
     this.membership = new Membership(
       {
-        executorId, applicationVersion, repository, lease, time, recovery, clock, logger,
-        onExpelled: () => this.interruptAll((id) => new OwnershipLostError(id)),
-        onRequeued: () => this.dispatcher.wake(),
+        ...common,
+        onExpelled: () => executor.interruptAll((id) => new OwnershipLostError(id)),
+        onRequeued: wakeDispatcher,
       },
       loop,
     );
-    this.flow = new Flow(
-      scopes,
-      new StepRunner(scopes, clock, random),
-      new Sleeper(clock, time, resolved.parkAfterMs),
-      new Branches(scopes),
-    );
+    const sleeper = new Sleeper(clock, time, resolved.parkAfterMs);
+    this.flow = new Flow(scopes, { scopes, clock, random }, sleeper, new Branches(scopes));
   }
 
   /** @throws RegistrationError, InvalidArgumentError */
@@ -125,7 +130,9 @@ export class Engine {
    */
   async launch(): Promise<void> {
     if (this.state !== 'new') {
-      throw new EngineNotRunningError(`The engine cannot be launched: it is ${this.state}. Make a new one.`);
+      throw new EngineNotRunningError(
+        `The engine cannot be launched: it is ${this.state}. Make a new one.`,
+      );
     }
     this.state = 'launching';
     const { repository, recoveryLog, registry, options } = this;
@@ -157,12 +164,14 @@ export class Engine {
   }
 
   /** Starts a workflow, as a child when a workflow calls. Resolves once it is durable. */
-  async start<R>(name: string, args: readonly unknown[], options: StartOptions = {}): Promise<WorkflowHandle<R>> {
-    const definition = this.registry.get(name);
+  async start<R>(
+    name: string,
+    args: readonly unknown[],
+    options: StartOptions = {},
+  ): Promise<WorkflowHandle<R>> {
+    const call = { definition: this.registry.get(name), args, options };
     const scope = this.scopes.outsideSteps('Starting a workflow');
-    const id = await (scope
-      ? this.startChild(scope, definition, args, options)
-      : this.starter.start(definition, args, options));
+    const id = await (scope ? this.starter.startChild(scope, call) : this.starter.start(call));
     return this.handle<R>(id);
   }
 
@@ -170,39 +179,35 @@ export class Engine {
   async execute<R>(name: string, args: readonly unknown[], options: StartOptions = {}): Promise<R> {
     const scope = this.scopes.outsideSteps('Executing a workflow');
     if (!scope) return (await this.start<R>(name, args, options)).result();
-    const definition = this.registry.get(name);
+    const call = { definition: this.registry.get(name), args, options };
     const [startId, resultId] = [scope.sequence.takeId(), scope.sequence.takeId()];
-    const childId = await this.startChild(scope, definition, args, options, startId);
+    const childId = await this.starter.startChild(scope, call, startId);
     return this.handle<R>(childId).resultInWorkflow(scope, undefined, resultId);
-  }
-
-  /** The child's id derives from the parent's step, so that a replay attaches to the same child. */
-  private startChild(
-    scope: RunScope,
-    definition: WorkflowDefinition,
-    args: readonly unknown[],
-    options: StartOptions,
-    takenId?: string,
-  ): Promise<string> {
-    const start = async (stepId: string, report: OperationReport): Promise<string> => {
-      const workflowId = options.workflowId ?? `${scope.run.id}-${stepId}`;
-      report.childWorkflowId = workflowId;
-      return this.starter.start(definition, args, { ...options, workflowId }, scope.run.id);
-    };
-    return checkpoint(scope, { name: definition.name, produce: start }, takenId);
   }
 
   /** A reference to any workflow, without asking whether it exists. */
   handle<R>(workflowId: string): WorkflowHandle<R> {
     const { repository, outcomes, codec, scopes, options } = this;
-    const parts: HandleParts = { workflows: repository.workflows, outcomes, codec, scopes, clock: options.clock, patience: this.patience, isAdmitting: () => this.state === 'running' || this.state === 'stopping' };
+    const parts: HandleParts = {
+      workflows: repository.workflows,
+      outcomes,
+      codec,
+      scopes,
+      clock: options.clock,
+      patience: this.patience,
+      isAdmitting: () => this.state === 'running' || this.state === 'stopping',
+    };
     return new WorkflowHandle<R>(assertIdentifier('A workflow id', workflowId), parts);
   }
 
   /** The recorded steps of a workflow, in order; empty when it has none or does not exist. */
   async steps(workflowId: string): Promise<StepReport[]> {
     const id = assertIdentifier('A workflow id', workflowId);
-    const records = await this.patience.with(this.repository.steps.list(id), `Reading the steps of "${id}"`, TRY_AGAIN);
+    const records = await this.patience.with(
+      this.repository.steps.list(id),
+      `Reading the steps of "${id}"`,
+      TRY_AGAIN,
+    );
     return records.map((record) => stepReport(record, this.codec));
   }
 
@@ -212,7 +217,8 @@ export class Engine {
     workflowIds.forEach((id) => assertIdentifier('A workflow id', id));
     const cancelling = this.repository.workflows.cancel(workflowIds);
     const cancelled = await this.patience.with(cancelling, 'Cancelling workflows', TRY_AGAIN);
-    for (const id of cancelled) this.executor.runsOf(id).forEach((run) => run.interrupt(new RunCancelledError(id)));
+    for (const id of cancelled)
+      this.executor.runsOf(id).forEach((run) => run.interrupt(new RunCancelledError(id)));
     cancelled.forEach((id) => this.outcomes.left(id));
     return cancelled;
   }
@@ -229,7 +235,11 @@ export class Engine {
 
   async recovery(): Promise<RecoveryReport> {
     const counting = this.repository.workflows.countUnfinished(this.registry.names());
-    const unfinished = await this.patience.with(counting, 'Counting unfinished workflows', TRY_AGAIN);
+    const unfinished = await this.patience.with(
+      counting,
+      'Counting unfinished workflows',
+      TRY_AGAIN,
+    );
     return { executorId: this.executorId, ...this.recoveryLog.counts(), ...unfinished };
   }
 
@@ -248,43 +258,18 @@ export class Engine {
   private async stop(drainMs: number, graceMs: number): Promise<void> {
     const wasLaunched = this.state === 'launched' || this.state === 'running';
     this.state = 'stopping';
-    if (wasLaunched) await this.drain(drainMs, graceMs);
-    await this.repository.close();
-    this.outcomes.failAll(new EngineNotRunningError('The engine was shut down while waiting for a workflow.'));
+    const { executorId, repository, starter, executor, dispatcher, delayed, outcomes } = this;
+    const { membership, options } = this;
+    if (wasLaunched) {
+      const parts = { executorId, repository, starter, executor, dispatcher, delayed, membership };
+      await new Shutdown(parts, options.clock).run({ drainMs, graceMs });
+    }
+    outcomes.halt();
+    await repository.close();
+    outcomes.failAll(
+      new EngineNotRunningError('The engine was shut down while waiting for a workflow.'),
+    );
     this.state = 'stopped';
-  }
-
-  private async drain(drainMs: number, graceMs: number): Promise<void> {
-    await Promise.all([this.dispatcher.stop(), this.delayed.stop()]);
-    if (drainMs > 0) await this.within(drainMs, this.executor.allEnded());
-    this.starter.close();
-    this.executor.running.forEach((run) => run.haltBeforeNextStep());
-    await this.within(graceMs, this.executor.quiet());
-    this.interruptAll((id) => new ExecutorStoppingError(id));
-    await this.within(UNWIND_MS, this.executor.allEnded());
-    await Promise.all([this.membership.stop(), this.outcomes.stop()]);
-    await this.handBack();
-  }
-
-  private async handBack(): Promise<void> {
-    const { queues } = this.repository;
-    const handBack = async (): Promise<void> => {
-      while ((await queues.requeue({ executorIds: [this.executorId], countsAsRecovery: false })).length > 0);
-      await this.membership.leave();
-    };
-    // The database may be gone; then the lease runs out by itself.
-    await this.within(this.options.databasePatienceMs, handBack());
-  }
-
-  private within(ms: number, work: Promise<void>): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = this.options.clock.schedule(ms, resolve);
-      work.then(resolve, resolve).finally(() => timer.cancel());
-    });
-  }
-
-  private interruptAll(reason: (workflowId: string) => ExecutorStoppingError | OwnershipLostError): void {
-    this.executor.running.forEach((run) => run.interrupt(reason(run.id)));
   }
 
   private warnOfStranded({ unregistered }: UnfinishedCounts): void {

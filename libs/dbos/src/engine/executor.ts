@@ -28,7 +28,7 @@ import { WorkflowRun, type RunHost } from './workflow-run.js';
 
 /** What the executor works with. */
 export interface ExecutorParts {
-  readonly id: string;
+  readonly executorId: string;
   readonly repository: CheckpointRepository;
   readonly registry: WorkflowRegistry;
   readonly codec: OutcomeCodec;
@@ -81,11 +81,15 @@ export class Executor implements RunHost {
       this.parts.slots.give(); // the same claim twice is one run
       return;
     }
-    const owner = { workflowId, executorId: this.parts.id, epoch };
+    const owner = { workflowId, executorId: this.parts.executorId, epoch };
     const run = new WorkflowRun(owner, name, new History(checkpoints), this);
     this.add(run);
     const ending = this.live(run, claimed).finally(() => this.endings.delete(ending));
     this.endings.add(ending);
+  }
+
+  interruptAll(reason: (workflowId: string) => RunInterruptedError): void {
+    for (const run of this.running) run.interrupt(reason(run.id));
   }
 
   /** Resolves when everything that runs now has ended. */
@@ -152,7 +156,10 @@ export class Executor implements RunHost {
     return settlement.status;
   }
 
-  private async settlementOf(run: WorkflowRun, claimed: ClaimedWorkflow): Promise<Settlement | undefined> {
+  private async settlementOf(
+    run: WorkflowRun,
+    claimed: ClaimedWorkflow,
+  ): Promise<Settlement | undefined> {
     const definition = this.parts.registry.get(run.name);
     if (claimed.recoveryAttempts > definition.maxRecoveryAttempts) {
       const error = new RecoveryAttemptsExceededError(run.id, definition.maxRecoveryAttempts);
@@ -161,7 +168,9 @@ export class Executor implements RunHost {
     }
     const outcome = await this.codec.settle(async () => {
       const args = this.codec.serializers.decode(claimed.input) as unknown[];
-      const result = await this.parts.scopes.enter({ run, sequence: run.root }, () => definition.invoke(...args));
+      const result = await this.parts.scopes.enter({ run, sequence: run.root }, () =>
+        definition.invoke(...args),
+      );
       run.assertHistoryUsed();
       return result;
     }, `result of ${run.name}`);
@@ -172,12 +181,16 @@ export class Executor implements RunHost {
   }
 
   /** What an interrupted run still writes, if anything. */
-  private settlementOfInterrupted(run: WorkflowRun, reason: RunInterruptedError): Settlement | undefined {
+  private settlementOfInterrupted(
+    run: WorkflowRun,
+    reason: RunInterruptedError,
+  ): Settlement | undefined {
     if (reason instanceof NonDeterminismError || reason instanceof UnreadableHistoryError) {
       this.parts.logger.error(reason.message, { workflowId: run.id });
       return { status: 'SUSPENDED', error: this.encodeError(reason) };
     }
-    if (reason instanceof CheckpointRefusedError) return { status: 'ERROR', error: this.encodeError(reason) };
+    if (reason instanceof CheckpointRefusedError)
+      return { status: 'ERROR', error: this.encodeError(reason) };
     return undefined;
   }
 

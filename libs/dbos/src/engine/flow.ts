@@ -6,12 +6,19 @@ import type { Branch, Branches } from './branches.js';
 import { checkpoint } from './checkpoint.js';
 import type { RunScopes, StepContext } from './run-scope.js';
 import type { Sleeper } from './sleep.js';
-import { defineStep, type StepBody, type StepDefinition, type StepOptions, type StepRunner } from './step.js';
+import {
+  defineStep,
+  runStep,
+  type StepBody,
+  type StepDefinition,
+  type StepOptions,
+  type StepSurroundings,
+} from './step.js';
 
 export class Flow {
   constructor(
     private readonly scopes: RunScopes,
-    private readonly steps: StepRunner,
+    private readonly surroundings: StepSurroundings,
     private readonly sleeper: Sleeper,
     private readonly branches: Branches,
   ) {}
@@ -37,7 +44,7 @@ export class Flow {
     const scope = this.scopes.current;
     if (scope?.step) return body(scope.step);
     if (!scope) return body(outsideContext(definition.name));
-    return this.steps.run(scope, definition, body);
+    return runStep(this.surroundings, scope, definition, body);
   }
 
   async sleep(until: Duration | Date): Promise<void> {

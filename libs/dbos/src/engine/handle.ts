@@ -9,7 +9,11 @@ import {
   WorkflowNotFoundError,
 } from '../core/errors.js';
 import type { WorkflowStatus } from '../core/status.js';
-import type { WorkflowOutcome, WorkflowRecord, WorkflowRepository } from '../repository/workflow-repository.js';
+import type {
+  WorkflowOutcome,
+  WorkflowRecord,
+  WorkflowRepository,
+} from '../repository/workflow-repository.js';
 import { checkpoint } from './checkpoint.js';
 import type { OutcomeCodec } from './outcome.js';
 import type { OutcomeWatch } from './outcome-watch.js';
@@ -83,7 +87,8 @@ export class WorkflowHandle<R = unknown> {
 
   /** @internal With an id that was taken when the workflow was started. */
   resultInWorkflow(scope: RunScope, timeoutMs?: number, stepId?: string): Promise<R> {
-    const produce = async (): Promise<R> => this.unwrap(await this.outcomeInWorkflow(scope, timeoutMs));
+    const produce = async (): Promise<R> =>
+      this.unwrap(await this.outcomeInWorkflow(scope, timeoutMs));
     return checkpoint(scope, { name: 'handle.result', effect: false, produce }, stepId);
   }
 
@@ -97,7 +102,11 @@ export class WorkflowHandle<R = unknown> {
     };
     const scope = scopes.current;
     if (!scope || scope.step) {
-      return this.#parts.patience.with(read(), `The status of workflow "${this.workflowId}"`, 'Try again.');
+      return this.#parts.patience.with(
+        read(),
+        `The status of workflow "${this.workflowId}"`,
+        'Try again.',
+      );
     }
     return checkpoint(scope, { name: 'handle.status', produce: read });
   }
@@ -116,20 +125,22 @@ export class WorkflowHandle<R = unknown> {
 
   private outcome(timeoutMs: number | undefined, signal?: AbortSignal): Promise<WorkflowOutcome> {
     const { outcomes, clock } = this.#parts;
-    const { outcome, cancel } = outcomes.await(this.workflowId);
+    const waiting = outcomes.await(this.workflowId);
     return new Promise<WorkflowOutcome>((resolve, reject) => {
-      const giveUp = (reason: unknown): void => {
-        cancel();
-        reject(reason as Error);
+      const giveUp = (reason: Error): void => {
+        waiting.cancel();
+        reject(reason);
       };
       const timer =
         timeoutMs === undefined
           ? undefined
-          : clock.schedule(timeoutMs, () => giveUp(new ResultTimeoutError(this.workflowId, timeoutMs)));
-      const onAbort = (): void => giveUp(signal?.reason);
+          : clock.schedule(timeoutMs, () =>
+              giveUp(new ResultTimeoutError(this.workflowId, timeoutMs)),
+            );
+      const onAbort = (): void => giveUp(signal?.reason as Error);
       if (signal?.aborted) onAbort();
       else signal?.addEventListener('abort', onAbort, { once: true });
-      outcome.then(resolve, reject).finally(() => {
+      waiting.outcome.then(resolve, reject).finally(() => {
         timer?.cancel();
         signal?.removeEventListener('abort', onAbort);
       });

@@ -4,9 +4,7 @@ import type { StepRecord } from '../repository/step-repository.js';
 
 /** Either the recorded step, or how the code differs from what was recorded, or nothing: the step is new. */
 export type Recollection =
-  | { readonly step: StepRecord }
-  | { readonly difference: HistoryDifference }
-  | undefined;
+  { readonly step: StepRecord } | { readonly difference: HistoryDifference } | undefined;
 
 export class History {
   private readonly steps = new Map<string, StepRecord>();
@@ -32,7 +30,8 @@ export class History {
     if (step) return step.name === name ? { step } : this.differs(stepId, step.name, name);
     const inside = this.scopes.get(stepId);
     // A race records its own step only once it is decided, so its branches may be there before it.
-    if (inside !== undefined && name !== 'flow.race') return this.differs(stepId, `branches with ${inside}`, name);
+    if (inside !== undefined && name !== 'flow.race')
+      return this.differs(stepId, `branches with ${inside}`, name);
     return undefined;
   }
 

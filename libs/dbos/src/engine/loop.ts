@@ -50,12 +50,17 @@ export abstract class Loop {
     this.immediate ??= setImmediate(() => this.run());
   }
 
-  /** Stops and waits for the tick that is under way. */
-  async stop(): Promise<void> {
+  /** No tick begins any more. */
+  halt(): void {
     this.running = false;
     this.timer?.cancel();
     if (this.immediate) clearImmediate(this.immediate);
     this.immediate = undefined;
+  }
+
+  /** Halts and waits for the tick that is under way. */
+  async stop(): Promise<void> {
+    this.halt();
     await this.ticking;
   }
 

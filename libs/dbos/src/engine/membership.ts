@@ -39,7 +39,10 @@ export class Membership extends Loop {
     private readonly parts: MembershipParts,
     settings: Omit<LoopSettings, 'name' | 'intervalMs'>,
   ) {
-    const intervalMs = Math.min(parts.lease.durationMs / HEARTBEATS_PER_LEASE, MAX_HEARTBEAT_INTERVAL_MS);
+    const intervalMs = Math.min(
+      parts.lease.durationMs / HEARTBEATS_PER_LEASE,
+      MAX_HEARTBEAT_INTERVAL_MS,
+    );
     super({ ...settings, name: 'The heartbeat', intervalMs });
   }
 
@@ -88,7 +91,10 @@ export class Membership extends Loop {
       this.parts.onRequeued();
     }
     if (total > 0) {
-      logger.log(`Recovering ${total} unfinished workflow${total === 1 ? '' : 's'}`, { executorIds, total });
+      logger.log(`Recovering ${total} unfinished workflow${total === 1 ? '' : 's'}`, {
+        executorIds,
+        total,
+      });
     }
   }
 

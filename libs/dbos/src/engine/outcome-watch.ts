@@ -16,7 +16,7 @@ export class OutcomeWatch extends Loop {
 
   constructor(
     private readonly workflows: WorkflowRepository,
-    private readonly isRunningHere: (workflowId: string) => boolean,
+    private readonly executor: { isRunning(workflowId: string): boolean },
     private readonly maxPauseMs: number,
     settings: Omit<LoopSettings, 'name' | 'intervalMs'>,
   ) {
@@ -31,10 +31,11 @@ export class OutcomeWatch extends Loop {
     const waiter = deferred<WorkflowOutcome>();
     const waiters = this.waiters.get(workflowId) ?? new Set();
     this.waiters.set(workflowId, waiters.add(waiter));
-    if (!this.isRunningHere(workflowId)) this.hurry();
+    if (!this.executor.isRunning(workflowId)) this.hurry();
     const cancel = (): void => {
       waiters.delete(waiter);
-      if (waiters.size === 0 && this.waiters.get(workflowId) === waiters) this.waiters.delete(workflowId);
+      if (waiters.size === 0 && this.waiters.get(workflowId) === waiters)
+        this.waiters.delete(workflowId);
     };
     return { outcome: waiter.promise, cancel };
   }
@@ -68,7 +69,7 @@ export class OutcomeWatch extends Loop {
 
   /** At shutdown: nobody will answer any more. */
   failAll(error: Error): void {
-    for (const id of [...this.waiters.keys()]) this.fail(id, error);
+    for (const id of this.waiters.keys()) this.fail(id, error);
   }
 
   private fail(workflowId: string, error: Error): void {
@@ -85,7 +86,7 @@ export class OutcomeWatch extends Loop {
   private absent(): string[] {
     const ids: string[] = [];
     for (const id of this.waiters.keys()) {
-      if (!this.isRunningHere(id)) ids.push(id);
+      if (!this.executor.isRunning(id)) ids.push(id);
       if (ids.length === MAX_IDS) break;
     }
     if (ids.length === MAX_IDS) ids.forEach((id) => this.moveToEnd(id));

@@ -36,7 +36,10 @@ export class OutcomeCodec {
    */
   succeeded<T>(value: T, what: string): Outcome<T> {
     const output = this.serializers.encode(value, what);
-    return { output, unwrap: () => (isPrimitive(value) ? value : (this.serializers.decode(output) as T)) };
+    return {
+      output,
+      unwrap: () => (isPrimitive(value) ? value : (this.serializers.decode(output) as T)),
+    };
   }
 
   failed(thrown: unknown): Outcome<never> {

@@ -17,7 +17,9 @@ export class Patience {
     return new Promise((resolve, reject) => {
       const timer = this.clock.schedule(this.limitMs, () =>
         reject(
-          new DatabaseUnavailableError(`${what} had no answer from the database within ${this.limitMs} ms. ${whatThen}`),
+          new DatabaseUnavailableError(
+            `${what} had no answer from the database within ${this.limitMs} ms. ${whatThen}`,
+          ),
         ),
       );
       work.then(resolve, reject).finally(() => timer.cancel());

@@ -1,6 +1,10 @@
 /** Which workflows this engine can run, by name. */
 import { assertIdentifier } from '../core/identifiers.js';
-import { InvalidArgumentError, RegistrationError, WorkflowNotRegisteredError } from '../core/errors.js';
+import {
+  InvalidArgumentError,
+  RegistrationError,
+  WorkflowNotRegisteredError,
+} from '../core/errors.js';
 
 export interface WorkflowOptions {
   /**
@@ -26,7 +30,11 @@ export class WorkflowRegistry {
    * @throws RegistrationError for a duplicate name and after `close()`
    * @throws InvalidArgumentError for an unusable name or option
    */
-  register(name: string, invoke: WorkflowDefinition['invoke'], options: WorkflowOptions = {}): WorkflowDefinition {
+  register(
+    name: string,
+    invoke: WorkflowDefinition['invoke'],
+    options: WorkflowOptions = {},
+  ): WorkflowDefinition {
     assertIdentifier('A workflow name', name);
     if (this.closed) {
       throw new RegistrationError(
@@ -40,7 +48,10 @@ export class WorkflowRegistry {
       );
     }
     const maxRecoveryAttempts = options.maxRecoveryAttempts ?? DEFAULT_MAX_RECOVERY_ATTEMPTS;
-    if (!(maxRecoveryAttempts === Infinity || (Number.isInteger(maxRecoveryAttempts) && maxRecoveryAttempts >= 0))) {
+    if (!(
+      maxRecoveryAttempts === Infinity ||
+      (Number.isInteger(maxRecoveryAttempts) && maxRecoveryAttempts >= 0)
+    )) {
       throw new InvalidArgumentError(
         `Workflow "${name}": maxRecoveryAttempts must be a whole number of at least 0, or Infinity, ` +
           `not ${String(maxRecoveryAttempts)}.`,

@@ -15,7 +15,11 @@ export class Sleeper {
 
   async sleep(scope: RunScope, until: Duration | Date): Promise<void> {
     const requested = momentMs('A sleep', until, this.time.nowMs()); // refused before an id is used
-    const wakeAtMs = await checkpoint(scope, { name: 'flow.sleep', effect: false, produce: () => requested });
+    const wakeAtMs = await checkpoint(scope, {
+      name: 'flow.sleep',
+      effect: false,
+      produce: () => requested,
+    });
     await this.waitUntil(scope, wakeAtMs);
   }
 

@@ -6,13 +6,14 @@ import {
   WorkflowIdConflictError,
 } from '../core/errors.js';
 import { assertIdentifier } from '../core/identifiers.js';
-import type { EncodedValue } from '../core/serialization/serializer.js';
 import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
 import type { NewWorkflow, StartedWorkflow } from '../repository/workflow-repository.js';
+import { checkpoint, type OperationReport } from './checkpoint.js';
 import type { Executor } from './executor.js';
 import type { OutcomeCodec } from './outcome.js';
 import type { Patience } from './patience.js';
 import type { WorkflowDefinition } from './registry.js';
+import type { RunScope } from './run-scope.js';
 import type { Slots } from './slots.js';
 
 export interface StartOptions {
@@ -20,6 +21,13 @@ export interface StartOptions {
   readonly workflowId?: string;
   /** A JSON object to find the workflow by later. Not inherited by children. */
   readonly attributes?: Readonly<Record<string, unknown>>;
+}
+
+/** What is to be started. */
+export interface StartCall {
+  readonly definition: WorkflowDefinition;
+  readonly args: readonly unknown[];
+  readonly options: StartOptions;
 }
 
 export interface StarterParts {
@@ -60,12 +68,7 @@ export class Starter {
    * @throws DatabaseUnavailableError when the database does not answer in time; start again with the same id
    * @throws EngineNotRunningError before the launch and after the shutdown
    */
-  async start(
-    definition: WorkflowDefinition,
-    args: readonly unknown[],
-    options: StartOptions = {},
-    parentId?: string,
-  ): Promise<string> {
+  async start({ definition, args, options }: StartCall, parentId?: string): Promise<string> {
     const id = assertIdentifier('A workflow id', options.workflowId ?? randomUUID());
     const input = this.parts.codec.serializers.encode([...args], `arguments of ${definition.name}`);
     if (!this.accepting) {
@@ -74,32 +77,44 @@ export class Starter {
           'bootstrap and before its shutdown.',
       );
     }
-    const existing = await this.begin(id, definition, input, attributesOf(options), parentId);
-    if (existing.name !== definition.name) throw new WorkflowIdConflictError(id, existing.name, definition.name);
-    return id;
-  }
-
-  /** Two starts of one id at the same time share one statement. */
-  private begin(
-    id: string,
-    { name }: WorkflowDefinition,
-    input: EncodedValue,
-    attributes: NewWorkflow['attributes'],
-    parentId: string | undefined,
-  ): Promise<StartedWorkflow> {
-    const underWay = this.underWay.get(id);
-    if (underWay) return this.inTime(id, underWay);
-    const { slots, executorId, applicationVersion } = this.parts;
-    const owned = slots.tryTake();
-    const write = this.write({
+    const { applicationVersion } = this.parts;
+    const attributes = attributesOf(options);
+    const standing = await this.begin({
       id,
-      name,
+      name: definition.name,
       input,
-      ...(owned && { executorId }),
       ...(parentId !== undefined && { parentId }),
       ...(applicationVersion !== undefined && { applicationVersion }),
       ...(attributes && { attributes }),
-    }).finally(() => this.underWay.delete(id));
+    });
+    if (standing.name !== definition.name) {
+      throw new WorkflowIdConflictError(id, standing.name, definition.name);
+    }
+    return id;
+  }
+
+  /**
+   * Starts a child as an operation of the workflow that calls. The child's id derives from the step, so that a replay
+   * attaches to the same child.
+   */
+  startChild(scope: RunScope, call: StartCall, takenId?: string): Promise<string> {
+    const produce = async (stepId: string, report: OperationReport): Promise<string> => {
+      const workflowId = call.options.workflowId ?? `${scope.run.id}-${stepId}`;
+      report.childWorkflowId = workflowId;
+      return this.start({ ...call, options: { ...call.options, workflowId } }, scope.run.id);
+    };
+    return checkpoint(scope, { name: call.definition.name, produce }, takenId);
+  }
+
+  /** Two starts of one id at the same time share one statement. */
+  private begin(workflow: NewWorkflow): Promise<StartedWorkflow> {
+    const { id } = workflow;
+    const underWay = this.underWay.get(id);
+    if (underWay) return this.inTime(id, underWay);
+    const { slots, executorId } = this.parts;
+    const write = this.write(slots.tryTake() ? { ...workflow, executorId } : workflow).finally(() =>
+      this.underWay.delete(id),
+    );
     this.underWay.set(id, write);
     return this.inTime(id, write);
   }
@@ -133,11 +148,12 @@ export class Starter {
 
 function attributesOf({ attributes }: StartOptions): NewWorkflow['attributes'] {
   if (attributes === undefined) return undefined;
-  const isPlain = typeof attributes === 'object' && attributes !== null && !Array.isArray(attributes);
+  const isPlain =
+    typeof attributes === 'object' && attributes !== null && !Array.isArray(attributes);
   if (!isPlain) throw new InvalidArgumentError('attributes must be a JSON object.');
   const text = JSON.stringify(attributes);
   // JSONB cannot hold a NUL (PostgreSQL manual, "JSON Types"); payloads are TEXT and can.
-  if (text.includes('\\u0000')) throw new InvalidArgumentError('attributes must not contain the character U+0000.');
+  if (text.includes('\\u0000'))
+    throw new InvalidArgumentError('attributes must not contain the character U+0000.');
   return JSON.parse(text) as NewWorkflow['attributes'];
 }
-

@@ -17,11 +17,22 @@ export interface StepReport {
 
 export function stepReport(record: StepRecord, codec: OutcomeCodec): StepReport {
   const { stepId, name, childWorkflowId, attempts, startedAt, completedAt } = record;
-  return { stepId, name, ...decoded(record, codec), childWorkflowId, attempts, startedAt, completedAt };
+  return {
+    stepId,
+    name,
+    ...decoded(record, codec),
+    childWorkflowId,
+    attempts,
+    startedAt,
+    completedAt,
+  };
 }
 
 /** One row that cannot be decoded must not hide the others. */
-function decoded({ output, error }: StepRecord, { serializers }: OutcomeCodec): Pick<StepReport, 'output' | 'error'> {
+function decoded(
+  { output, error }: StepRecord,
+  { serializers }: OutcomeCodec,
+): Pick<StepReport, 'output' | 'error'> {
   if (error) return { error: serializers.decodeError(error) };
   try {
     return { output: output ? serializers.decode(output) : undefined };

@@ -42,58 +42,76 @@ export function defineStep(name: string, options: StepOptions = {}): StepDefinit
   return { name, policy: retryPolicy(`Step "${name}"`, policy), timeoutMs, shouldRetry };
 }
 
-export class StepRunner {
-  constructor(
-    private readonly scopes: RunScopes,
-    private readonly clock: Clock,
-    private readonly random: () => number,
-  ) {}
+/** What steps are run with. */
+export interface StepSurroundings {
+  readonly scopes: RunScopes;
+  readonly clock: Clock;
+  readonly random: () => number;
+}
 
-  /** Runs a step of the current workflow: recalled or tried, and recorded. */
-  run<T>(scope: RunScope, definition: StepDefinition, body: StepBody<T>): Promise<T> {
-    return checkpoint(scope, {
-      name: definition.name,
-      produce: (stepId, report) => this.tryUntilSettled(scope, stepId, definition, body, report),
-    });
+/** Runs a step of the current workflow: recalled or tried, and recorded. */
+export function runStep<T>(
+  surroundings: StepSurroundings,
+  scope: RunScope,
+  definition: StepDefinition,
+  body: StepBody<T>,
+): Promise<T> {
+  return checkpoint(scope, {
+    name: definition.name,
+    produce: (stepId, report) =>
+      new StepExecution(surroundings, scope, { definition, body, stepId }).settle(report),
+  });
+}
+
+interface StepCall<T> {
+  readonly definition: StepDefinition;
+  readonly body: StepBody<T>;
+  readonly stepId: string;
+}
+
+/** One step from its first attempt to its outcome. */
+class StepExecution<T> {
+  private readonly startedAt: number;
+  /** One for each failed attempt. */
+  private readonly errors: unknown[] = [];
+
+  constructor(
+    private readonly surroundings: StepSurroundings,
+    private readonly scope: RunScope,
+    private readonly call: StepCall<T>,
+  ) {
+    this.startedAt = surroundings.clock.monotonic();
   }
 
-  private async tryUntilSettled<T>(
-    scope: RunScope,
-    stepId: string,
-    step: StepDefinition,
-    body: StepBody<T>,
-    report: OperationReport,
-  ): Promise<T> {
-    const startedAt = this.clock.monotonic();
-    const errors: unknown[] = [];
+  async settle(report: OperationReport): Promise<T> {
+    const { run, sequence } = this.scope;
     for (;;) {
-      report.attempts = errors.length + 1;
+      report.attempts = this.errors.length + 1;
       try {
-        return await this.attempt(scope, stepId, step, body, report.attempts);
+        return await this.attempt(report.attempts);
       } catch (error) {
-        scope.run.assertGoing(scope.sequence); // an interruption is no failed attempt
-        errors.push(error);
-        const elapsedMs = this.clock.monotonic() - startedAt;
-        const pauseMs = await this.pauseBeforeRetry(step, error, errors, elapsedMs);
-        await wait(this.clock, pauseMs, scope.sequence.signal);
+        run.assertGoing(sequence); // an interruption is no failed attempt
+        this.errors.push(error);
+        const pauseMs = await this.pauseBeforeRetry(error);
+        await wait(this.surroundings.clock, pauseMs, sequence.signal);
       }
     }
   }
 
   /** @throws the error that is the outcome of the step, when it is not to be tried again */
-  private async pauseBeforeRetry(
-    { name, policy, shouldRetry }: StepDefinition,
-    error: unknown,
-    errors: readonly unknown[],
-    elapsedMs: number,
-  ): Promise<number> {
-    const retry = errors.length;
+  private async pauseBeforeRetry(error: unknown): Promise<number> {
+    const { name, policy, shouldRetry } = this.call.definition;
+    const retry = this.errors.length;
     if (policy.maxRetries === 0 || error instanceof FatalStepError) throw error;
-    if (retry > policy.maxRetries) throw new StepRetriesExhaustedError(name, policy.maxRetries, errors);
+    if (retry > policy.maxRetries) {
+      throw new StepRetriesExhaustedError(name, policy.maxRetries, this.errors);
+    }
     if (shouldRetry && !(await shouldRetry(error, retry))) throw error;
-    const pauseMs = this.requestedPause(error) ?? retryDelayMs(policy, retry, this.random());
+    const { clock, random } = this.surroundings;
+    const pauseMs = this.requestedPause(error) ?? retryDelayMs(policy, retry, random());
+    const elapsedMs = clock.monotonic() - this.startedAt;
     if (elapsedMs + pauseMs > policy.maxRetryDurationMs) {
-      throw new StepRetriesExhaustedError(name, retry - 1, errors);
+      throw new StepRetriesExhaustedError(name, retry - 1, this.errors);
     }
     return pauseMs;
   }
@@ -101,36 +119,35 @@ export class StepRunner {
   private requestedPause(error: unknown): number | undefined {
     if (!(error instanceof RetryAfterError)) return undefined;
     const { retryAfter } = error;
-    const pauseMs = retryAfter instanceof Date ? retryAfter.getTime() - this.clock.now() : retryAfter;
+    const pauseMs =
+      retryAfter instanceof Date
+        ? retryAfter.getTime() - this.surroundings.clock.now()
+        : retryAfter;
     return Number.isFinite(pauseMs) ? Math.max(0, pauseMs) : undefined;
   }
 
-  private async attempt<T>(
-    scope: RunScope,
-    stepId: string,
-    step: StepDefinition,
-    body: StepBody<T>,
-    attempt: number,
-  ): Promise<T> {
-    const context = new AttemptContext(scope, stepId, step.name, attempt);
+  private async attempt(attempt: number): Promise<T> {
+    const { definition, body, stepId } = this.call;
+    const context = new AttemptContext(this.scope, stepId, definition.name, attempt);
+    const scope: RunScope = { ...this.scope, step: context };
+    const call = (): T | Promise<T> => this.surroundings.scopes.enter(scope, () => body(context));
     try {
-      const call = (): T | Promise<T> => this.scopes.enter({ ...scope, step: context }, () => body(context));
-      return await (step.timeoutMs === undefined ? call() : this.within(step, step.timeoutMs, context, call));
+      const { timeoutMs } = definition;
+      return await (timeoutMs === undefined ? call() : this.within(timeoutMs, context, call));
     } finally {
       context.end();
     }
   }
 
   /** The abandoned attempt goes on by itself; whatever becomes of it is ignored. */
-  private within<T>(
-    { name }: StepDefinition,
+  private within(
     timeoutMs: number,
     context: AttemptContext,
     call: () => T | Promise<T>,
   ): Promise<T> {
     return new Promise<T>((resolve, reject) => {
-      const timer = this.clock.schedule(timeoutMs, () => {
-        const error = new StepTimeoutError(name, timeoutMs);
+      const timer = this.surroundings.clock.schedule(timeoutMs, () => {
+        const error = new StepTimeoutError(context.stepName, timeoutMs);
         reject(error);
         context.abort(error);
       });

@@ -30,7 +30,12 @@ export class BootstrapGate {
   private hosts(): Set<Bootstrapping> {
     const hosts = new Set<Bootstrapping>();
     for (const module of this.modules.values()) {
-      for (const wrappers of [module.providers, module.controllers, module.injectables, module.middlewares]) {
+      for (const wrappers of [
+        module.providers,
+        module.controllers,
+        module.injectables,
+        module.middlewares,
+      ]) {
         for (const wrapper of wrappers.values()) {
           // Nest calls hooks on singletons only.
           const instance: unknown = wrapper.isDependencyTreeStatic() ? wrapper.instance : undefined;
@@ -43,11 +48,10 @@ export class BootstrapGate {
 
   private watchHook(host: Bootstrapping): void {
     const own = Object.getOwnPropertyDescriptor(host, 'onApplicationBootstrap');
-    const hook = host.onApplicationBootstrap;
     const watched = async (): Promise<void> => {
       if (own) Object.defineProperty(host, 'onApplicationBootstrap', own);
       else Reflect.deleteProperty(host, 'onApplicationBootstrap');
-      await hook.call(host);
+      await host.onApplicationBootstrap(); // its own again
       this.finished(host);
     };
     const shadowed = Reflect.defineProperty(host, 'onApplicationBootstrap', {

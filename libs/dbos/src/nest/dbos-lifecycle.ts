@@ -37,7 +37,9 @@ export class DbosLifecycle implements OnModuleInit, OnApplicationBootstrap, OnMo
   }
 
   private assertAlone(): void {
-    const others = this.discovery.getProviders().filter(({ metatype }) => metatype === DbosLifecycle);
+    const others = this.discovery
+      .getProviders()
+      .filter(({ metatype }) => metatype === DbosLifecycle);
     if (others.length > 1) {
       throw new RegistrationError(
         'DbosModule.forRoot() was imported more than once in this application. Keep one, in the root module: its ' +

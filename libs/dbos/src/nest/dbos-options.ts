@@ -2,6 +2,7 @@
 import { ConfigurableModuleBuilder, type InjectionToken } from '@nestjs/common';
 import { InvalidArgumentError } from '../core/errors.js';
 import type { EngineOptions } from '../engine/engine-options.js';
+import type { ErrorClass } from './error-revival.js';
 
 export interface DbosModuleOptions extends Omit<EngineOptions, 'logger'> {
   /** Injection token of the application's own Prisma client, usually its `PrismaService`. */
@@ -23,7 +24,7 @@ export interface DbosModuleOptions extends Omit<EngineOptions, 'logger'> {
    * Error classes whose identity survives a checkpoint, so that `instanceof` holds for errors of steps. Others come
    * back as `Error` with their `name`, `code` and fields.
    */
-  readonly errors?: ReadonlyArray<new (...args: never[]) => Error>;
+  readonly errors?: readonly ErrorClass[];
 }
 
 export interface DbosModuleExtras {
@@ -31,15 +32,19 @@ export interface DbosModuleExtras {
   readonly isGlobal?: boolean;
 }
 
-export const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN: DBOS_OPTIONS, ASYNC_OPTIONS_TYPE, OPTIONS_TYPE } =
-  new ConfigurableModuleBuilder<DbosModuleOptions>({ moduleName: 'Dbos' })
-    .setClassMethodName('forRoot')
-    .setFactoryMethodName('createDbosOptions')
-    .setExtras<DbosModuleExtras>({ isGlobal: true }, (definition, { isGlobal = true }) => ({
-      ...definition,
-      global: isGlobal,
-    }))
-    .build();
+export const {
+  ConfigurableModuleClass,
+  MODULE_OPTIONS_TOKEN: DBOS_OPTIONS,
+  ASYNC_OPTIONS_TYPE,
+  OPTIONS_TYPE,
+} = new ConfigurableModuleBuilder<DbosModuleOptions>({ moduleName: 'Dbos' })
+  .setClassMethodName('forRoot')
+  .setFactoryMethodName('createDbosOptions')
+  .setExtras<DbosModuleExtras>({ isGlobal: true }, (definition, { isGlobal = true }) => ({
+    ...definition,
+    global: isGlobal,
+  }))
+  .build();
 
 /** @throws InvalidArgumentError */
 export function checkOptions(options: DbosModuleOptions | undefined): DbosModuleOptions {

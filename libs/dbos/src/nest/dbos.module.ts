@@ -28,12 +28,14 @@ const SERVICES: Provider[] = [
   {
     provide: CheckpointRepository,
     inject: [DBOS_OPTIONS, ModuleRef],
-    useFactory: (options: DbosModuleOptions, container: ModuleRef) => checkpointRepository(options, container),
+    useFactory: (options: DbosModuleOptions, container: ModuleRef) =>
+      checkpointRepository(options, container),
   },
   {
     provide: Engine,
     inject: [DBOS_OPTIONS, CheckpointRepository],
-    useFactory: (options: DbosModuleOptions, repository: CheckpointRepository) => engine(options, repository),
+    useFactory: (options: DbosModuleOptions, repository: CheckpointRepository) =>
+      engine(options, repository),
   },
   WorkflowBinder,
   WorkflowService,
@@ -67,15 +69,31 @@ function withLifecycle(core: DynamicModule): DynamicModule {
   const services: DynamicModule = {
     ...core,
     providers: [...(core.providers ?? []), ...SERVICES],
-    exports: [WorkflowService, WorkflowContext, CheckpointRepository, DbosHealth, Engine, WorkflowBinder],
+    exports: [
+      WorkflowService,
+      WorkflowContext,
+      CheckpointRepository,
+      DbosHealth,
+      Engine,
+      WorkflowBinder,
+    ],
   };
-  return { module: DbosModule, imports: [DiscoveryModule, services], providers: [BootstrapGate, DbosLifecycle], exports: [services] };
+  return {
+    module: DbosModule,
+    imports: [DiscoveryModule, services],
+    providers: [BootstrapGate, DbosLifecycle],
+    exports: [services],
+  };
 }
 
-function checkpointRepository(options: DbosModuleOptions, container: ModuleRef): CheckpointRepository {
+function checkpointRepository(
+  options: DbosModuleOptions,
+  container: ModuleRef,
+): CheckpointRepository {
   const { prisma, statementTimeoutMs, sessionUrl } = checkOptions(options);
   const { migrate = process.env['NODE_ENV'] !== 'production' } = options;
-  const connectionString = sessionUrl === false ? undefined : (sessionUrl ?? process.env['DATABASE_URL']);
+  const connectionString =
+    sessionUrl === false ? undefined : (sessionUrl ?? process.env['DATABASE_URL']);
   return new PrismaCheckpointRepository(() => prismaClient(container, prisma), {
     migrate,
     logger: new NestEngineLogger(),
@@ -98,7 +116,10 @@ function prismaClient(container: ModuleRef, token: DbosModuleOptions['prisma']):
   }
 }
 
-function engine({ errors = [], ...options }: DbosModuleOptions, repository: CheckpointRepository): Engine {
+function engine(
+  { errors = [], ...options }: DbosModuleOptions,
+  repository: CheckpointRepository,
+): Engine {
   const serializers = options.serializers ?? new SerializerSet({ revive: errorRevival(errors) });
   return new Engine({ ...options, serializers, logger: new NestEngineLogger() }, repository);
 }

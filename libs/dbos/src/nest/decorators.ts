@@ -59,13 +59,19 @@ function mark(key: symbol, decorator: string, options: object): MethodDecorator 
     const method = descriptor.value as unknown;
     const place = `${target.constructor.name}.${String(property)}`;
     if (typeof property === 'symbol' || typeof method !== 'function') {
-      throw new RegistrationError(`${decorator} on ${place}: only methods with a name can be marked.`);
+      throw new RegistrationError(
+        `${decorator} on ${place}: only methods with a name can be marked.`,
+      );
     }
     if (typeof target === 'function') {
-      throw new RegistrationError(`${decorator} on static ${place}: mark a method of an injectable instance.`);
+      throw new RegistrationError(
+        `${decorator} on static ${place}: mark a method of an injectable instance.`,
+      );
     }
     if (workflowMark(method) || stepMark(method)) {
-      throw new RegistrationError(`${decorator} on ${place}: the method is marked already; use one mark, once.`);
+      throw new RegistrationError(
+        `${decorator} on ${place}: the method is marked already; use one mark, once.`,
+      );
     }
     Reflect.defineMetadata(key, options, method);
   };

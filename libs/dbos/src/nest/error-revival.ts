@@ -2,17 +2,24 @@
 import * as errors from '../core/errors.js';
 import { DbosError } from '../core/errors.js';
 
-type ErrorClass = new (...args: never[]) => Error;
+/** A class of errors, known by its name. */
+export interface ErrorClass {
+  readonly name: string;
+  readonly prototype: Error;
+}
 
-const OWN: readonly ErrorClass[] = Object.values(errors).filter(
-  (value): value is ErrorClass & typeof value => typeof value === 'function' && value.prototype instanceof DbosError,
-) as unknown as ErrorClass[];
+const OWN = Object.values(errors).filter((value): value is ErrorClass & typeof value => {
+  return typeof value === 'function' && value.prototype instanceof DbosError;
+});
 
 /** Only classes that the application or the library names are ever used; nothing is looked up by what data says. */
 export function errorRevival(registered: readonly ErrorClass[]): (decoded: Error) => Error {
-  const classes = new Map([...OWN, ...registered].map((errorClass) => [errorClass.name, errorClass]));
+  const classes = new Map(
+    [...OWN, ...registered].map((errorClass) => [errorClass.name, errorClass]),
+  );
   return (decoded) => {
     const errorClass = classes.get(decoded.name);
-    return errorClass ? (Object.setPrototypeOf(decoded, errorClass.prototype) as Error) : decoded;
+    if (errorClass) Object.setPrototypeOf(decoded, errorClass.prototype);
+    return decoded;
   };
 }

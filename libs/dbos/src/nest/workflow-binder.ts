@@ -7,7 +7,12 @@ import { DiscoveryService, MetadataScanner } from '@nestjs/core';
 import { RegistrationError, WorkflowNotRegisteredError } from '../core/errors.js';
 import { Engine } from '../engine/engine.js';
 import { defineStep } from '../engine/step.js';
-import { stepMark, workflowMark, type StepDecoratorOptions, type WorkflowDecoratorOptions } from './decorators.js';
+import {
+  stepMark,
+  workflowMark,
+  type StepDecoratorOptions,
+  type WorkflowDecoratorOptions,
+} from './decorators.js';
 
 type Wrapper = ReturnType<DiscoveryService['getProviders']>[number];
 type Method = (...args: unknown[]) => unknown;
@@ -28,7 +33,8 @@ export class WorkflowBinder {
 
   /** @throws RegistrationError for a mark that cannot work, naming the class and the cure */
   bind(): void {
-    for (const wrapper of this.discovery.getControllers()) this.refuseMarks(wrapper, 'a controller');
+    for (const wrapper of this.discovery.getControllers())
+      this.refuseMarks(wrapper, 'a controller');
     for (const wrapper of this.discovery.getProviders()) this.bindProvider(wrapper);
   }
 
@@ -48,7 +54,8 @@ export class WorkflowBinder {
   bindInstance(instance: object, type: Type): void {
     if (this.bound.has(instance)) return;
     this.bound.add(instance);
-    for (const [method, step] of this.marks(type).steps) this.bindStep(instance as Host, type, method, step);
+    for (const [method, step] of this.marks(type).steps)
+      this.bindStep(instance as Host, type, method, step);
   }
 
   private bindProvider(wrapper: Wrapper): void {
@@ -61,12 +68,18 @@ export class WorkflowBinder {
       if (this.bound.has(instance)) continue; // the same instance under an alias
       this.bound.add(instance);
       for (const [method, step] of steps) this.bindStep(instance as Host, type, method, step);
-      for (const [method, workflow] of workflows) this.bindWorkflow(instance as Host, type, method, workflow);
+      for (const [method, workflow] of workflows)
+        this.bindWorkflow(instance as Host, type, method, workflow);
     }
     this.nameWorkflows(wrapper, type, workflows);
   }
 
-  private bindStep(host: Host, type: Type, method: string, { name, ...options }: StepDecoratorOptions): void {
+  private bindStep(
+    host: Host,
+    type: Type,
+    method: string,
+    { name, ...options }: StepDecoratorOptions,
+  ): void {
     const definition = defineStep(name ?? defaultName(type, method), options);
     const { flow, scopes } = this.engine;
     this.shadow(host, type, method, (original) => (self, args) => {
@@ -76,7 +89,12 @@ export class WorkflowBinder {
     });
   }
 
-  private bindWorkflow(host: Host, type: Type, method: string, options: WorkflowDecoratorOptions): void {
+  private bindWorkflow(
+    host: Host,
+    type: Type,
+    method: string,
+    options: WorkflowDecoratorOptions,
+  ): void {
     const name = options.name ?? defaultName(type, method);
     const { engine } = this;
     this.shadow(host, type, method, (original) => {
@@ -96,8 +114,17 @@ export class WorkflowBinder {
     if (typeof original !== 'function') return; // a mock that leaves the method out
     const own = Object.getOwnPropertyDescriptor(host, method);
     const body = bodyOf(original as Method);
-    const value = new Proxy(original, { apply: (_target, self, args: unknown[]) => body(self, args) });
-    if (!Reflect.defineProperty(host, method, { value, configurable: true, writable: true, enumerable: false })) {
+    const value = new Proxy(original, {
+      apply: (_target, self, args: unknown[]) => body(self, args),
+    });
+    if (
+      !Reflect.defineProperty(host, method, {
+        value,
+        configurable: true,
+        writable: true,
+        enumerable: false,
+      })
+    ) {
       throw new RegistrationError(
         `${type.name}.${method} cannot be bound: its instance is frozen. Provide an object that can be extended.`,
       );
@@ -113,7 +140,9 @@ export class WorkflowBinder {
     type: Type,
     workflows: ReadonlyMap<string, WorkflowDecoratorOptions>,
   ): void {
-    const names = new Map([...workflows].map(([method, { name }]) => [method, name ?? defaultName(type, method)]));
+    const names = new Map(
+      [...workflows].map(([method, { name }]) => [method, name ?? defaultName(type, method)]),
+    );
     this.workflowNames.set(type, names);
     this.workflowNames.set(token, names);
   }
@@ -161,17 +190,22 @@ export class WorkflowBinder {
 
 function defaultName(type: Type, method: string): string {
   if (type.name !== '') return `${type.name}.${method}`;
-  throw new RegistrationError(`A class without a name has a marked method "${method}". Name the class, or the mark.`);
+  throw new RegistrationError(
+    `A class without a name has a marked method "${method}". Name the class, or the mark.`,
+  );
 }
 
 /** The class whose marks count: that of the token when an instance stands in for it, else the instance's own. */
 function typeOf(wrapper: Wrapper): Type | undefined {
   const { token, metatype, inject } = wrapper;
-  const isClass = (value: unknown): value is Type => typeof value === 'function' && value.prototype !== undefined;
+  const isClass = (value: unknown): value is Type =>
+    typeof value === 'function' && value.prototype !== undefined;
   if (metatype && !inject && isClass(metatype)) return metatype;
   const instance: unknown = wrapper.isDependencyTreeStatic() ? wrapper.instance : undefined;
   if (isClass(token)) return token;
-  return typeof instance === 'object' && instance !== null ? (instance.constructor as Type) : undefined;
+  return typeof instance === 'object' && instance !== null
+    ? (instance.constructor as Type)
+    : undefined;
 }
 
 function instancesOf(wrapper: Wrapper): object[] {

@@ -60,8 +60,10 @@ export class WorkflowContext {
   }
 
   /** Runs branches side by side, each with its own sequence of steps; the results in order, or the first failure. */
-  all<T extends readonly unknown[]>(branches: { readonly [K in keyof T]: Branch<T[K]> }): Promise<T> {
-    return this.engine.flow.all(branches as ReadonlyArray<Branch<unknown>>) as unknown as Promise<T>;
+  all<T extends readonly unknown[]>(branches: {
+    readonly [K in keyof T]: Branch<T[K]>;
+  }): Promise<T> {
+    return this.engine.flow.all(branches) as unknown as Promise<T>;
   }
 
   /** Runs `work` for every item in a branch of its own, at most `concurrency` at a time. */

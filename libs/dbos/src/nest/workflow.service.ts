@@ -42,12 +42,16 @@ export class WorkflowService {
    *   EngineNotRunningError, DatabaseUnavailableError, ForbiddenInStepError
    */
   start<T extends object>(type: Type<T>, options: StartOptions = {}): Starting<T> {
-    return this.methodsOf(type, (name, args) => this.engine.start(name, args, options)) as Starting<T>;
+    return this.methodsOf(type, (name, args) =>
+      this.engine.start(name, args, options),
+    ) as Starting<T>;
   }
 
   /** Starts a workflow and resolves with its result, or rejects with its error. */
   execute<T extends object>(type: Type<T>, options: StartOptions = {}): Executing<T> {
-    return this.methodsOf(type, (name, args) => this.engine.execute(name, args, options)) as Executing<T>;
+    return this.methodsOf(type, (name, args) =>
+      this.engine.execute(name, args, options),
+    ) as Executing<T>;
   }
 
   /** A reference to a workflow that any process may have started. @throws InvalidArgumentError */

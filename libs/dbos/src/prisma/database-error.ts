@@ -7,7 +7,12 @@
 interface PrismaErrorShape {
   readonly name?: unknown;
   readonly code?: unknown;
-  readonly meta?: { readonly code?: unknown; readonly driverAdapterError?: { readonly cause?: { readonly originalCode?: unknown; readonly kind?: unknown } } };
+  readonly meta?: {
+    readonly code?: unknown;
+    readonly driverAdapterError?: {
+      readonly cause?: { readonly originalCode?: unknown; readonly kind?: unknown };
+    };
+  };
   readonly cause?: { readonly originalCode?: unknown; readonly kind?: unknown };
 }
 
@@ -24,7 +29,8 @@ const ROW_CLASSES = new Set(['22', '23', '54']);
 
 export function classifyDatabaseError(error: unknown): DatabaseErrorClass {
   const sqlState = sqlStateOf(error);
-  if (sqlState !== undefined) return ROW_CLASSES.has(sqlState.slice(0, 2)) ? 'row' : 'infrastructure';
+  if (sqlState !== undefined)
+    return ROW_CLASSES.has(sqlState.slice(0, 2)) ? 'row' : 'infrastructure';
   const { name } = (error ?? {}) as PrismaErrorShape;
   if (name === 'PrismaClientValidationError' || error instanceof TypeError) return 'defect';
   return 'infrastructure';
@@ -44,12 +50,20 @@ export function sqlStateOf(error: unknown): string | undefined {
 
 /** Five characters, as in `57P01`. Prisma's own codes (`P2010`) have the same form and are told apart by their P. */
 function isSqlState(candidate: unknown): boolean {
-  return typeof candidate === 'string' && /^[0-9A-Z]{5}$/.test(candidate) && !/^P[0-9]{4}$/.test(candidate);
+  return (
+    typeof candidate === 'string' &&
+    /^[0-9A-Z]{5}$/.test(candidate) &&
+    !/^P[0-9]{4}$/.test(candidate)
+  );
 }
 
 /** A word for logs that leaks no payload: the SQLSTATE, or the kind of failure. */
 export function faultOf(error: unknown): string {
   const { code, name, meta } = (error ?? {}) as PrismaErrorShape;
   const kind = meta?.driverAdapterError?.cause?.kind;
-  return sqlStateOf(error) ?? [code, kind, name].find((word) => typeof word === 'string' && word) as string ?? 'unknown';
+  return (
+    sqlStateOf(error) ??
+    ([code, kind, name].find((word) => typeof word === 'string' && word) as string) ??
+    'unknown'
+  );
 }

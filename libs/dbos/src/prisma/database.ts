@@ -66,7 +66,9 @@ export class Database {
   private throwUnlessPassing(error: unknown): void {
     const kind = classifyDatabaseError(error);
     if (kind === 'row') {
-      throw new RowRefusedError(`PostgreSQL refused the data (${faultOf(error)}).`, { cause: error });
+      throw new RowRefusedError(`PostgreSQL refused the data (${faultOf(error)}).`, {
+        cause: error,
+      });
     }
     if (kind === 'defect' || this.closing.signal.aborted) throw error;
   }
@@ -75,7 +77,11 @@ export class Database {
     const { clock, statementTimeoutMs = DEFAULT_STATEMENT_TIMEOUT_MS } = this.settings;
     return new Promise<Row[]>((resolve, reject) => {
       const timer = clock.schedule(statementTimeoutMs, () =>
-        reject(new DatabaseUnavailableError(`The database did not answer within ${statementTimeoutMs} ms.`)),
+        reject(
+          new DatabaseUnavailableError(
+            `The database did not answer within ${statementTimeoutMs} ms.`,
+          ),
+        ),
       );
       const settled = (): void => timer.cancel();
       // The client may throw before it returns a promise.

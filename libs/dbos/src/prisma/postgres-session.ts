@@ -96,12 +96,18 @@ export class PostgresSession {
     if (this.closed) return;
     this.failures += 1;
     if (this.failures === 1) {
-      this.settings.logger.warn('The session that shows this process alive broke; connecting again', {
-        fault: faultOf(error),
-      });
+      this.settings.logger.warn(
+        'The session that shows this process alive broke; connecting again',
+        {
+          fault: faultOf(error),
+        },
+      );
     }
     client.end().catch(() => undefined);
-    const pauseMs = Math.min(RECONNECT_PAUSE_MS * 2 ** Math.min(this.failures - 1, 10), MAX_RECONNECT_PAUSE_MS);
+    const pauseMs = Math.min(
+      RECONNECT_PAUSE_MS * 2 ** Math.min(this.failures - 1, 10),
+      MAX_RECONNECT_PAUSE_MS,
+    );
     this.reconnect = this.settings.clock.schedule(pauseMs, () => void this.connect());
   }
 }

@@ -48,11 +48,17 @@ export class PrismaCheckpointRepository extends CheckpointRepository {
     });
     const transitions = new TransitionPipeline(database);
     this.database = database;
-    this.workflows = new PrismaWorkflowRepository(database, new StartPipeline(database), transitions);
+    this.workflows = new PrismaWorkflowRepository(
+      database,
+      new StartPipeline(database),
+      transitions,
+    );
     this.steps = new PrismaStepRepository(database, transitions);
     this.queues = new PrismaQueueRepository(database);
     const { connectionString } = options;
-    const session = connectionString ? new PostgresSession({ connectionString, clock, logger }) : undefined;
+    const session = connectionString
+      ? new PostgresSession({ connectionString, clock, logger })
+      : undefined;
     this.session = session;
     this.executors = new PrismaExecutorRepository(database, session);
   }
@@ -62,7 +68,8 @@ export class PrismaCheckpointRepository extends CheckpointRepository {
     const target = prismaMigrationTarget(this.client());
     if (!this.options.migrate) return assertMigrated(target);
     const { applied } = await migrate(target);
-    if (applied.length > 0) this.logger.log('Applied migrations of the workflow tables', { applied });
+    if (applied.length > 0)
+      this.logger.log('Applied migrations of the workflow tables', { applied });
   }
 
   async ping(): Promise<void> {

@@ -11,10 +11,11 @@ export interface PrismaStatements {
   $executeRawUnsafe(query: string, ...values: unknown[]): PromiseLike<number>;
 }
 
-/** Limits of an interactive transaction, in milliseconds, as Prisma names them. */
+/** Limits of an interactive transaction, in milliseconds, and its isolation, as Prisma names them. */
 export interface PrismaTransactionOptions {
   readonly maxWait?: number;
   readonly timeout?: number;
+  readonly isolationLevel?: 'ReadUncommitted' | 'ReadCommitted' | 'RepeatableRead' | 'Serializable';
 }
 
 export interface PrismaClientLike extends PrismaStatements {

@@ -32,7 +32,10 @@ export class PrismaExecutorRepository implements ExecutorRepository {
     private readonly session?: PostgresSession,
   ) {}
 
-  async register(executor: ExecutorRegistration, goneIncarnation?: string): Promise<ExecutorHolder | undefined> {
+  async register(
+    executor: ExecutorRegistration,
+    goneIncarnation?: string,
+  ): Promise<ExecutorHolder | undefined> {
     const { id, incarnation, leaseMs, hostname, pid, applicationVersion = null } = executor;
     const holdsLock = (await this.session?.hold(id)) ?? false;
     const lockKey = this.session?.lockKey ?? null;
@@ -74,7 +77,11 @@ export class PrismaExecutorRepository implements ExecutorRepository {
   async heartbeat({ id, incarnation }: Identity): Promise<Heartbeat> {
     const lockKey = this.session?.lockKey ?? null;
     // Locks are free for a while after a start of the server, until everybody has come back: then leases decide.
-    const [row] = await this.database.query<{ alive: boolean; databaseNow: Date; dead: string[] | null }>(
+    const [row] = await this.database.query<{
+      alive: boolean;
+      databaseNow: Date;
+      dead: string[] | null;
+    }>(
       (client) => client.$queryRaw`
         WITH beat AS (
           UPDATE dbos.executors
@@ -110,7 +117,11 @@ export class PrismaExecutorRepository implements ExecutorRepository {
                      SELECT id FROM dbos.executors WHERE dead_at IS NOT NULL AND id <> ${id}) AS dead`,
     );
     if (this.session && lockKey === null) void this.session.hold(id);
-    return { alive: row?.alive ?? false, databaseNow: row?.databaseNow ?? new Date(), dead: row?.dead ?? [] };
+    return {
+      alive: row?.alive ?? false,
+      databaseNow: row?.databaseNow ?? new Date(),
+      dead: row?.dead ?? [],
+    };
   }
 
   async bury(ids: readonly string[]): Promise<void> {

@@ -51,7 +51,11 @@ export class PrismaQueueRepository implements QueueRepository {
     }));
   }
 
-  requeue({ executorIds, except = [], countsAsRecovery }: Requeue): Promise<Array<{ id: string; name: string }>> {
+  requeue({
+    executorIds,
+    except = [],
+    countsAsRecovery,
+  }: Requeue): Promise<Array<{ id: string; name: string }>> {
     // SKIP LOCKED: one row that a frozen process holds locked must not hold up all the others.
     return this.database.query(
       (client) => client.$queryRaw`

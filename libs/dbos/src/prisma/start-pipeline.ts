@@ -26,7 +26,7 @@ export class StartPipeline {
 
   private async write(workflows: NewWorkflow[]): Promise<StartedWorkflow[]> {
     let sent = 0;
-    const rows = JSON.stringify(workflows.map((workflow) => row(workflow)));
+    const rows = JSON.stringify(workflows.map((workflow) => columns(workflow)));
     const answers = await this.database.query<Answer>((client) => {
       sent += 1;
       return client.$queryRaw`
@@ -53,7 +53,9 @@ export class StartPipeline {
           JOIN given ON given.id = w.id`;
     });
     const byId = new Map(answers.map((answer) => [answer.id, answer]));
-    return Promise.all(workflows.map((workflow) => this.answerFor(workflow, byId.get(workflow.id), sent > 1)));
+    return Promise.all(
+      workflows.map((workflow) => this.answerFor(workflow, byId.get(workflow.id), sent > 1)),
+    );
   }
 
   private async answerFor(
@@ -91,7 +93,7 @@ function isOurOwn(workflow: NewWorkflow, found: StartedWorkflow): boolean {
   );
 }
 
-function row(workflow: NewWorkflow): Record<string, unknown> {
+function columns(workflow: NewWorkflow): Record<string, unknown> {
   return {
     id: workflow.id,
     name: workflow.name,

@@ -7,6 +7,7 @@ import type { Owner } from '../core/owner.js';
 import type { NewStep } from '../repository/step-repository.js';
 import type { Settlement } from '../repository/workflow-repository.js';
 import type { Database } from './database.js';
+import type { PrismaClientLike } from './prisma-client.js';
 import { BATCH } from './start-pipeline.js';
 import { WritePipeline } from './write-pipeline.js';
 
@@ -44,76 +45,24 @@ export class TransitionPipeline {
   }
 
   private async write(transitions: Transition[]): Promise<boolean[]> {
-    const runs = JSON.stringify(ownersOf(transitions).map(ownerRow));
-    const steps = JSON.stringify(transitions.flatMap((t) => ('step' in t ? [stepRow(t.owner, t.step)] : [])));
-    const settlements = JSON.stringify(
-      transitions.flatMap((t) => ('settlement' in t ? [settlementRow(t.owner, t.settlement)] : [])),
-    );
+    const batch = batchOf(transitions);
     let sent = 0;
     const answers = await this.database.query<AnswerRow>((client) => {
       sent += 1;
-      // `owned` is the fence, under a row lock: no take-over comes between the check and the commit. Rows are locked
-      // in the order of ids, so that two batches cannot wait for each other.
-      return client.$queryRaw`
-        WITH run AS (
-          SELECT * FROM jsonb_to_recordset(${runs}::jsonb) AS run(id text, executor_id text, epoch int)
-        ), owned AS (
-          SELECT w.id, w.epoch
-            FROM dbos.workflows w
-            JOIN run ON run.id = w.id
-           WHERE w.status = 'PENDING' AND w.executor_id = run.executor_id AND w.epoch = run.epoch
-           ORDER BY w.id
-             FOR NO KEY UPDATE OF w
-        ), step AS (
-          SELECT *
-            FROM jsonb_to_recordset(${steps}::jsonb) AS step(
-                   workflow_id text, step_id text, name text, serialization text, output text, error text,
-                   child_workflow_id text, attempts int, duration_ms float8)
-        ), recorded AS (
-          INSERT INTO dbos.steps (workflow_id, step_id, name, epoch, serialization, output, error,
-                                  child_workflow_id, attempts, started_at, completed_at)
-          SELECT step.workflow_id, step.step_id, step.name, owned.epoch, step.serialization, step.output, step.error,
-                 step.child_workflow_id, step.attempts, now() - step.duration_ms * interval '1 millisecond', now()
-            FROM step
-            JOIN owned ON owned.id = step.workflow_id
-              ON CONFLICT (workflow_id, step_id) DO NOTHING
-          RETURNING workflow_id, step_id
-        ), settlement AS (
-          SELECT *
-            FROM jsonb_to_recordset(${settlements}::jsonb) AS settlement(
-                   workflow_id text, status text, serialization text, output text, error text, wake_at timestamptz)
-        ), settled AS (
-          UPDATE dbos.workflows w
-             SET status = settlement.status,
-                 outcome_serialization = settlement.serialization,
-                 output = settlement.output,
-                 error = settlement.error,
-                 wake_at = settlement.wake_at,
-                 executor_id = CASE WHEN settlement.status IN ('DELAYED', 'ENQUEUED') THEN NULL ELSE w.executor_id END,
-                 completed_at = CASE WHEN settlement.status IN ('DELAYED', 'ENQUEUED', 'SUSPENDED') THEN NULL
-                                     ELSE now() END,
-                 updated_at = now()
-            FROM settlement
-            JOIN owned ON owned.id = settlement.workflow_id
-           WHERE w.id = settlement.workflow_id
-        )
-        SELECT id AS "workflowId", NULL AS "stepId", epoch
-          FROM owned
-         UNION ALL
-        SELECT step.workflow_id, step.step_id, owned.epoch
-          FROM step
-          JOIN owned ON owned.id = step.workflow_id
-         WHERE NOT EXISTS (SELECT FROM recorded
-                            WHERE recorded.workflow_id = step.workflow_id AND recorded.step_id = step.step_id)`;
+      return sendBatch(client, batch);
     });
-    const owned = new Set(answers.filter(({ stepId }) => stepId === null).map(({ workflowId }) => workflowId));
+    const owned = new Set(
+      answers.filter(({ stepId }) => stepId === null).map(({ workflowId }) => workflowId),
+    );
     const doubtful = answers.filter(({ stepId }) => stepId !== null);
     const foreign = doubtful.length > 0 ? await this.recordedByOthers(doubtful) : new Set<string>();
     const lostAnswers = sent > 1 ? await this.settledByUs(transitions, owned) : new Set<string>();
     return transitions.map(({ owner, ...transition }) => {
       if (lostAnswers.has(owner.workflowId)) return true;
       if (!owned.has(owner.workflowId)) return false;
-      return !('step' in transition) || !foreign.has(`${owner.workflowId}\n${transition.step.stepId}`);
+      return (
+        !('step' in transition) || !foreign.has(`${owner.workflowId}\n${transition.step.stepId}`)
+      );
     });
   }
 
@@ -122,7 +71,9 @@ export class TransitionPipeline {
    * statement was sent again. At another epoch they contradict what this run believes.
    */
   private async recordedByOthers(steps: readonly AnswerRow[]): Promise<Set<string>> {
-    const asked = JSON.stringify(steps.map((s) => ({ workflow_id: s.workflowId, step_id: s.stepId, epoch: s.epoch })));
+    const asked = JSON.stringify(
+      steps.map((s) => ({ workflow_id: s.workflowId, step_id: s.stepId, epoch: s.epoch })),
+    );
     const rows = await this.database.query<{ workflowId: string; stepId: string }>(
       (client) => client.$queryRaw`
         SELECT s.workflow_id AS "workflowId", s.step_id AS "stepId"
@@ -137,7 +88,10 @@ export class TransitionPipeline {
    * Runs that own nothing any more because the first sending of this very statement has settled them. Nobody else
    * settles at their epoch: whoever takes a workflow over raises it.
    */
-  private async settledByUs(transitions: readonly Transition[], owned: ReadonlySet<string>): Promise<Set<string>> {
+  private async settledByUs(
+    transitions: readonly Transition[],
+    owned: ReadonlySet<string>,
+  ): Promise<Set<string>> {
     const settled = transitions.flatMap((t) =>
       'settlement' in t && !owned.has(t.owner.workflowId)
         ? [{ workflow_id: t.owner.workflowId, epoch: t.owner.epoch, status: t.settlement.status }]
@@ -154,8 +108,89 @@ export class TransitionPipeline {
   }
 }
 
+/** The rows of one statement, as JSON. */
+interface Batch {
+  readonly runs: string;
+  readonly steps: string;
+  readonly settlements: string;
+}
+
+function batchOf(transitions: readonly Transition[]): Batch {
+  const steps = transitions.flatMap((t) => ('step' in t ? [stepRow(t.owner, t.step)] : []));
+  const settlements = transitions.flatMap((t) =>
+    'settlement' in t ? [settlementRow(t.owner, t.settlement)] : [],
+  );
+  return {
+    runs: JSON.stringify(ownersOf(transitions).map(ownerRow)),
+    steps: JSON.stringify(steps),
+    settlements: JSON.stringify(settlements),
+  };
+}
+
+/**
+ * `owned` is the fence, under a row lock: no take-over comes between the check and the commit. Rows are locked in the
+ * order of ids, so that two batches cannot wait for each other.
+ */
+function sendBatch(client: PrismaClientLike, batch: Batch): PromiseLike<AnswerRow[]> {
+  return client.$queryRaw`
+    WITH run AS (
+      SELECT * FROM jsonb_to_recordset(${batch.runs}::jsonb) AS run(id text, executor_id text, epoch int)
+    ), owned AS (
+      SELECT w.id, w.epoch
+        FROM dbos.workflows w
+        JOIN run ON run.id = w.id
+       WHERE w.status = 'PENDING' AND w.executor_id = run.executor_id AND w.epoch = run.epoch
+       ORDER BY w.id
+         FOR NO KEY UPDATE OF w
+    ), step AS (
+      SELECT *
+        FROM jsonb_to_recordset(${batch.steps}::jsonb) AS step(
+               workflow_id text, step_id text, name text, serialization text, output text, error text,
+               child_workflow_id text, attempts int, duration_ms float8)
+    ), recorded AS (
+      INSERT INTO dbos.steps (workflow_id, step_id, name, epoch, serialization, output, error,
+                              child_workflow_id, attempts, started_at, completed_at)
+      SELECT step.workflow_id, step.step_id, step.name, owned.epoch, step.serialization, step.output, step.error,
+             step.child_workflow_id, step.attempts, now() - step.duration_ms * interval '1 millisecond', now()
+        FROM step
+        JOIN owned ON owned.id = step.workflow_id
+          ON CONFLICT (workflow_id, step_id) DO NOTHING
+      RETURNING workflow_id, step_id
+    ), settlement AS (
+      SELECT *
+        FROM jsonb_to_recordset(${batch.settlements}::jsonb) AS settlement(
+               workflow_id text, status text, serialization text, output text, error text, wake_at timestamptz)
+    ), settled AS (
+      UPDATE dbos.workflows w
+         SET status = settlement.status,
+             outcome_serialization = settlement.serialization,
+             output = settlement.output,
+             error = settlement.error,
+             wake_at = settlement.wake_at,
+             executor_id = CASE WHEN settlement.status IN ('DELAYED', 'ENQUEUED') THEN NULL ELSE w.executor_id END,
+             completed_at = CASE WHEN settlement.status IN ('DELAYED', 'ENQUEUED', 'SUSPENDED') THEN NULL
+                                 ELSE now() END,
+             updated_at = now()
+        FROM settlement
+        JOIN owned ON owned.id = settlement.workflow_id
+       WHERE w.id = settlement.workflow_id
+    )
+    SELECT id AS "workflowId", NULL AS "stepId", epoch
+      FROM owned
+     UNION ALL
+    SELECT step.workflow_id, step.step_id, owned.epoch
+      FROM step
+      JOIN owned ON owned.id = step.workflow_id
+     WHERE NOT EXISTS (SELECT FROM recorded
+                        WHERE recorded.workflow_id = step.workflow_id AND recorded.step_id = step.step_id)`;
+}
+
 function ownersOf(transitions: readonly Transition[]): Owner[] {
-  return [...new Map(transitions.map(({ owner }) => [`${owner.workflowId}\n${owner.epoch}`, owner])).values()];
+  return [
+    ...new Map(
+      transitions.map(({ owner }) => [`${owner.workflowId}\n${owner.epoch}`, owner]),
+    ).values(),
+  ];
 }
 
 function ownerRow({ workflowId, executorId, epoch }: Owner): Record<string, unknown> {
@@ -192,7 +227,8 @@ function settlementRow({ workflowId }: Owner, settlement: Settlement): Record<st
 }
 
 function payloadSize(transition: Transition): number {
-  if ('step' in transition) return (transition.step.output ?? transition.step.error)?.text.length ?? 0;
+  if ('step' in transition)
+    return (transition.step.output ?? transition.step.error)?.text.length ?? 0;
   const { settlement } = transition;
   if ('output' in settlement) return settlement.output.text.length;
   return 'error' in settlement ? settlement.error.text.length : 0;

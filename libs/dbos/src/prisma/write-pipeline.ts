@@ -73,7 +73,8 @@ export class WritePipeline<Item, Result> {
     for (const [key, entries] of this.waiting) {
       if (this.inFlight.has(key)) continue;
       const groupBytes = entries.reduce((sum, { item }) => sum + bytesOf(item), 0);
-      if (groups.length > 0 && (items + entries.length > maxItems || bytes + groupBytes > maxBytes)) break;
+      if (groups.length > 0 && (items + entries.length > maxItems || bytes + groupBytes > maxBytes))
+        break;
       items += entries.length;
       bytes += groupBytes;
       groups.push([key, entries]);

@@ -27,7 +27,10 @@ export interface StartedWorkflow {
 /** How a run ends: with an outcome, or by leaving the rest to a later run. */
 export type Settlement =
   | { readonly status: 'SUCCESS'; readonly output: EncodedValue }
-  | { readonly status: 'ERROR' | 'SUSPENDED' | 'MAX_RECOVERY_ATTEMPTS_EXCEEDED'; readonly error: EncodedValue }
+  | {
+      readonly status: 'ERROR' | 'SUSPENDED' | 'MAX_RECOVERY_ATTEMPTS_EXCEEDED';
+      readonly error: EncodedValue;
+    }
   | { readonly status: 'DELAYED'; readonly wakeAt: Date }
   | { readonly status: 'ENQUEUED' };
 

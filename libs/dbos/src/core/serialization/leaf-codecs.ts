@@ -60,7 +60,7 @@ export function raiseLeaf({ type, data }: Tagged): object | undefined {
     case 'RegExp':
       return raiseRegExp(data);
     case 'Buffer':
-      return Buffer.from(String(data), 'base64');
+      return Buffer.from(text(data), 'base64');
     case 'ArrayBuffer':
       return bytesOf(data);
     default: {
@@ -71,10 +71,15 @@ export function raiseLeaf({ type, data }: Tagged): object | undefined {
 }
 
 function raiseRegExp(data: unknown): RegExp {
-  const [source, flags, lastIndex] = data as [string, string, number];
-  const expression = new RegExp(source, flags);
-  expression.lastIndex = lastIndex;
+  const [source, flags, lastIndex] = data as [unknown, unknown, unknown];
+  const expression = new RegExp(text(source), text(flags));
+  expression.lastIndex = Number(lastIndex);
   return expression;
+}
+
+function text(data: unknown): string {
+  if (typeof data !== 'string') throw new TypeError('text was expected');
+  return data;
 }
 
 function base64(buffer: ArrayBufferLike, offset: number, length: number): string {
@@ -83,6 +88,6 @@ function base64(buffer: ArrayBufferLike, offset: number, length: number): string
 
 /** In a buffer of their own: Node.js cuts small Buffers from a shared pool. */
 function bytesOf(data: unknown): ArrayBuffer {
-  const bytes = Buffer.from(String(data), 'base64');
+  const bytes = Buffer.from(text(data), 'base64');
   return bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength) as ArrayBuffer;
 }

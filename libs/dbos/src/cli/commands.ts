@@ -1,0 +1,92 @@
+/** What the command line can do; every command is a question or a request to the migrator. */
+import { withMigrationTarget } from '../prisma/migrate-database.js';
+import {
+  migrate,
+  migrationSql,
+  migrationStatus,
+  type MigrationStatus,
+} from '../prisma/migrator.js';
+import { displayName } from './database-url.js';
+
+export interface CommandOptions {
+  readonly pending: boolean;
+  /** Asked for only by commands that need a database. */
+  databaseUrl(): string;
+}
+
+export interface CommandResult {
+  readonly text: string;
+  readonly data: unknown;
+  readonly upToDate: boolean;
+}
+
+export interface Command {
+  readonly summary: string;
+  run(options: CommandOptions): Promise<CommandResult>;
+}
+
+export const COMMANDS = {
+  migrate: {
+    summary: 'creates or updates the tables of nestjs-dbos (schema "dbos")',
+    run: applyPending,
+  },
+  status: {
+    summary: 'says whether the tables are up to date; exit code 1 if they are not',
+    run: showStatus,
+  },
+  sql: {
+    summary: 'prints the SQL of the migrations, to review it or to run it by hand',
+    run: printSql,
+  },
+} satisfies Record<string, Command>;
+
+async function applyPending(options: CommandOptions): Promise<CommandResult> {
+  const url = options.databaseUrl();
+  const { applied } = await withMigrationTarget(url, migrate);
+  const lines = applied.map((name) => `  applied  ${name}`);
+  return {
+    text: page(`Tables of nestjs-dbos in ${displayName(url)}`, ...lines, '  up to date'),
+    data: { applied },
+    upToDate: true,
+  };
+}
+
+async function showStatus(options: CommandOptions): Promise<CommandResult> {
+  const url = options.databaseUrl();
+  const status = await withMigrationTarget(url, migrationStatus);
+  return {
+    text: page(`Tables of nestjs-dbos in ${displayName(url)}`, ...describeStatus(status)),
+    data: status,
+    upToDate: !('pending' in status),
+  };
+}
+
+function describeStatus(status: MigrationStatus): string[] {
+  if ('pending' in status) {
+    const state = status.state === 'missing' ? 'not there yet' : 'out of date';
+    return [
+      ...status.pending.map((name) => `  pending  ${name}`),
+      `  ${state}: run 'npx nestjs-dbos migrate'`,
+    ];
+  }
+  const newer = 'unknown' in status ? status.unknown : [];
+  return [
+    ...newer.map((name) => `  newer    ${name} (this version can work with it)`),
+    '  up to date',
+  ];
+}
+
+async function printSql(options: CommandOptions): Promise<CommandResult> {
+  const names = options.pending ? await pendingIn(options.databaseUrl()) : undefined;
+  const sql = names?.length === 0 ? '-- Nothing is pending.\n' : await migrationSql(names);
+  return { text: sql, data: { sql }, upToDate: true };
+}
+
+async function pendingIn(url: string): Promise<readonly string[]> {
+  const status = await withMigrationTarget(url, migrationStatus);
+  return 'pending' in status ? status.pending : [];
+}
+
+function page(...lines: string[]): string {
+  return `${lines.join('\n')}\n`;
+}

@@ -1,0 +1,37 @@
+/** The migrations that the library brings, laid out as Prisma Migrate wants them: `<name>/migration.sql`. */
+import { createHash } from 'node:crypto';
+import { readdir, readFile } from 'node:fs/promises';
+import { MigrationFilesMissingError } from './migration-errors.js';
+
+export interface Migration {
+  readonly name: string;
+  readonly sql: string;
+}
+
+/** Beside this file in the sources, and beside its compiled form in the package. */
+const DIRECTORY = new URL('./migrations/', import.meta.url);
+
+/** In the order in which they are applied: that of their names, which begin with a time. */
+export async function shippedMigrations(): Promise<Migration[]> {
+  const entries = await readdir(DIRECTORY, { withFileTypes: true }).catch((error: unknown) => {
+    throw new MigrationFilesMissingError(DIRECTORY, error);
+  });
+  const names = entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name);
+  return Promise.all(names.sort().map(readMigration));
+}
+
+async function readMigration(name: string): Promise<Migration> {
+  const sql = await readFile(new URL(`${name}/migration.sql`, DIRECTORY), 'utf8');
+  return { name, sql };
+}
+
+/** What Prisma Migrate enters in its books for a script. */
+export function checksumOf(sql: string): string {
+  return createHash('sha256').update(sql).digest('hex');
+}
+
+/** Git may have changed the line ends between the one who applied it and us; Prisma Migrate sees past that too. */
+export function hasChecksum(sql: string, checksum: string): boolean {
+  const unix = sql.replaceAll('\r\n', '\n');
+  return [sql, unix, unix.replaceAll('\n', '\r\n')].some((text) => checksumOf(text) === checksum);
+}
