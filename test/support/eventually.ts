@@ -8,8 +8,11 @@ const PATIENCE_MS = 5_000;
  * @example
  * await eventually(() => expect(ledger.calls).toHaveLength(3));
  */
-export async function eventually<T>(assertion: () => T | Promise<T>): Promise<T> {
-  const giveUpAt = performance.now() + PATIENCE_MS;
+export async function eventually<T>(
+  assertion: () => T | Promise<T>,
+  patienceMs = PATIENCE_MS,
+): Promise<T> {
+  const giveUpAt = performance.now() + patienceMs;
   for (;;) {
     try {
       return await assertion();

@@ -272,12 +272,13 @@ export class Engine {
     this.state = 'stopped';
   }
 
-  private warnOfStranded({ unregistered }: UnfinishedCounts): void {
-    for (const { name, count } of unregistered) {
-      this.options.logger.warn(
-        `${count} unfinished workflow${count === 1 ? ' waits' : 's wait'} for an executor that registers "${name}"`,
-        { name, count },
-      );
+  private warnOfStranded({ stranded }: UnfinishedCounts): void {
+    for (const { name, count, reason } of stranded) {
+      this.options.logger.warn(`${count} unfinished "${name}" cannot go on here: ${reason}`, {
+        name,
+        count,
+        reason,
+      });
     }
   }
 }

@@ -84,7 +84,9 @@ export class Executor implements RunHost {
     const owner = { workflowId, executorId: this.parts.executorId, epoch };
     const run = new WorkflowRun(owner, name, new History(checkpoints), this);
     this.add(run);
-    const ending = this.live(run, claimed).finally(() => this.endings.delete(ending));
+    const ending = this.live(run, claimed)
+      .catch((error: unknown) => this.abandon(run, error))
+      .finally(() => this.endings.delete(ending));
     this.endings.add(ending);
   }
 
@@ -138,6 +140,17 @@ export class Executor implements RunHost {
     if (isRecovery) this.parts.recovery.ended(run.id, status);
     if (run.interruption instanceof OwnershipLostError) this.parts.onStray();
     this.parts.outcomes().left(run.id);
+  }
+
+  /** A defect of ours must neither end the process nor leave the workflow behind: it is run again, and counted. */
+  private abandon(run: WorkflowRun, error: unknown): void {
+    this.parts.logger.error(`The run of workflow "${run.id}" broke off`, {
+      workflowId: run.id,
+      error: describeError(error),
+    });
+    this.remove(run);
+    this.parts.slots.give();
+    this.parts.onStray();
   }
 
   /** Writes how the run ended and tells whoever waits; says what became of the workflow. */

@@ -115,7 +115,7 @@ export class WorkflowHandle<R = unknown> {
     { run, sequence }: RunScope,
     timeoutMs: number | undefined,
   ): Promise<WorkflowOutcome> {
-    const end = run.presence.wait();
+    const end = run.presence.waitForOther();
     try {
       return await this.outcome(timeoutMs, sequence.signal);
     } finally {

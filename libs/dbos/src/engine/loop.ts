@@ -12,8 +12,8 @@ export interface LoopSettings {
   readonly random?: () => number;
 }
 
-/** Longest wait after failing ticks. */
-const MAX_BACKOFF_MS = 30_000;
+/** Longest wait after failing ticks: work goes on soon after the database is well again. */
+const MAX_BACKOFF_MS = 2_000;
 /** Share of the interval by which loops of several processes spread. */
 const JITTER = 0.1;
 
@@ -90,7 +90,7 @@ export abstract class Loop {
         });
       }
       const backoff = this.settings.intervalMs * 2 ** Math.min(this.failures - 1, 10);
-      return this.spread(Math.min(backoff, MAX_BACKOFF_MS));
+      return this.spread(Math.min(backoff, Math.max(this.settings.intervalMs, MAX_BACKOFF_MS)));
     }
   }
 

@@ -4,7 +4,7 @@ import { deferred, type Deferred } from '../core/deferred.js';
 
 /** What happens as the presence of a run changes; set by the executor. */
 export interface PresenceObserver {
-  /** Nothing but waits is left: the run needs no slot. */
+  /** Nothing but waits for others or for long is left: the run needs no slot. */
   idle(): void;
   /** A wait has ended in an idle run. */
   resumed(): void;
@@ -14,6 +14,7 @@ export interface PresenceObserver {
 
 export class Presence {
   private active = 0;
+  private othersAwaited = 0;
   private shortWaits = 0;
   private readonly longWaits = new Set<{ readonly wakeAtMs: number }>();
   private observer: PresenceObserver | undefined;
@@ -58,10 +59,19 @@ export class Presence {
   }
 
   /**
-   * The calling operation waits for something that may come at any time. Parked never, but needs no slot.
+   * The calling operation waits for another workflow, which may need the slot of this one: it is given back.
    * @returns ends the wait
    */
-  wait(): () => void {
+  waitForOther(): () => void {
+    this.othersAwaited += 1;
+    return this.begun(() => (this.othersAwaited -= 1));
+  }
+
+  /**
+   * The calling operation waits a moment. The run keeps its slot, so that short waits do not fill the memory with runs.
+   * @returns ends the wait
+   */
+  waitShort(): () => void {
     this.shortWaits += 1;
     return this.begun(() => (this.shortWaits -= 1));
   }
@@ -83,7 +93,7 @@ export class Presence {
   }
 
   private get waits(): number {
-    return this.shortWaits + this.longWaits.size;
+    return this.othersAwaited + this.shortWaits + this.longWaits.size;
   }
 
   private begun(end: () => void): () => void {
@@ -105,8 +115,9 @@ export class Presence {
     this.assessment = setImmediate(() => {
       this.assessment = undefined;
       if (this.active > 0 || this.waits === 0 || this.interrupted) return;
+      if (this.shortWaits > 0) return;
       this.becomeIdle();
-      if (this.shortWaits === 0 && !this.parking) void this.tryPark();
+      if (this.othersAwaited === 0 && !this.parking) void this.tryPark();
     });
   }
 

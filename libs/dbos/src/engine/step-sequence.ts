@@ -1,5 +1,7 @@
 /** The step ids of one line of execution: the run's own, or that of a branch of `all`, `map` or `race`. */
 
+import { setMaxListeners } from 'node:events';
+
 /** The reason with which a branch ends that lost a race; never seen by anyone outside of the branch. */
 export class BranchClosedError extends Error {}
 
@@ -47,6 +49,7 @@ export class StepSequence {
   get signal(): AbortSignal {
     if (!this.controller) {
       this.controller = new AbortController();
+      setMaxListeners(0, this.controller.signal); // as many as there are waits side by side
       if (this.isClosed) this.controller.abort(this.reason);
     }
     return this.controller.signal;

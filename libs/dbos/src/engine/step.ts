@@ -92,8 +92,8 @@ class StepExecution<T> {
       } catch (error) {
         run.assertGoing(sequence); // an interruption is no failed attempt
         this.errors.push(error);
-        const pauseMs = await this.pauseBeforeRetry(error);
-        await wait(this.surroundings.clock, pauseMs, sequence.signal);
+        await this.pause(await this.pauseBeforeRetry(error));
+        await run.barrier(sequence, true); // an attempt is an effect like the first one
       }
     }
   }
@@ -114,6 +114,16 @@ class StepExecution<T> {
       throw new StepRetriesExhaustedError(name, retry - 1, this.errors);
     }
     return pauseMs;
+  }
+
+  private async pause(ms: number): Promise<void> {
+    const { run, sequence } = this.scope;
+    const end = run.presence.waitShort();
+    try {
+      await wait(this.surroundings.clock, ms, sequence.signal);
+    } finally {
+      end();
+    }
   }
 
   private requestedPause(error: unknown): number | undefined {

@@ -39,7 +39,7 @@ export async function takeLock(session: MigrationSession, timeoutMs: number): Pr
     String(timeoutMs),
   );
   // As a command: a query could not return the function's result, which is void.
-  await session.execute(`SELECT pg_advisory_xact_lock(${LOCK_KEY})`);
+  
 }
 
 /**

@@ -44,9 +44,20 @@ export class PostgresSession {
   /** Takes the lock of an executor, now and after every loss of the connection. Resolves to whether it holds it. */
   async hold(executorId: string): Promise<boolean> {
     this.executorId = executorId;
+    if (this.closed) return false;
     if (!this.client) await this.connect();
     else if (this.heldKey === undefined) await this.tryLock(this.client).catch(() => undefined);
     return this.heldKey !== undefined;
+  }
+
+  /** It leads to another database, or through a pooler that hands its connection around: do without it. */
+  async disable(): Promise<void> {
+    this.settings.logger.warn(
+      'The session of its own is not in the database of the Prisma client (or goes through a transaction-mode pooler) ' +
+        'and is not used: other processes will notice the death of this one only when its lease runs out. Set ' +
+        '`sessionUrl` to a direct connection string of that database, or to false.',
+    );
+    await this.close();
   }
 
   async close(): Promise<void> {

@@ -38,6 +38,7 @@ export class PrismaExecutorRepository implements ExecutorRepository {
   ): Promise<ExecutorHolder | undefined> {
     const { id, incarnation, leaseMs, hostname, pid, applicationVersion = null } = executor;
     const holdsLock = (await this.session?.hold(id)) ?? false;
+    if (holdsLock) await this.verifySession();
     const lockKey = this.session?.lockKey ?? null;
     // The row is replaced only when its holder is dead; the same incarnation again is a lost acknowledgement. Whoever
     // holds the lock of an id knows that the session of its last holder has ended.
@@ -74,6 +75,19 @@ export class PrismaExecutorRepository implements ExecutorRepository {
     return isGone && holdsLock ? this.register(executor, row.incarnation) : row;
   }
 
+  /** A lock that the application's own connections cannot see would tell nobody anything. */
+  private async verifySession(): Promise<void> {
+    const pid = await this.session?.backendPid().catch(() => undefined);
+    if (pid === undefined) return; // lost again meanwhile
+    const [row] = await this.database.query<{ visible: boolean }>(
+      (client) => client.$queryRaw`
+        SELECT EXISTS (SELECT FROM pg_locks
+                        WHERE locktype = 'advisory' AND pid = ${pid}::int
+                          AND database = (SELECT oid FROM pg_database WHERE datname = current_database())) AS visible`,
+    );
+    if (!row?.visible) await this.session?.disable();
+  }
+
   async heartbeat({ id, incarnation }: Identity): Promise<Heartbeat> {
     const lockKey = this.session?.lockKey ?? null;
     // Locks are free for a while after a start of the server, until everybody has come back: then leases decide.
@@ -83,7 +97,7 @@ export class PrismaExecutorRepository implements ExecutorRepository {
       dead: string[] | null;
     }>(
       (client) => client.$queryRaw`
-        WITH beat AS (
+        WITH RECURSIVE beat AS (
           UPDATE dbos.executors
              SET heartbeat_at = now(), lock_key = ${lockKey}::bigint
            WHERE id = ${id} AND incarnation = ${incarnation} AND dead_at IS NULL
@@ -109,12 +123,24 @@ export class PrismaExecutorRepository implements ExecutorRepository {
             FROM expired
            WHERE e.id = expired.id
           RETURNING e.id
+        ), owner AS ( -- one index probe for each executor that owns anything, however much it owns
+          (SELECT executor_id FROM dbos.workflows WHERE status = 'PENDING' ORDER BY executor_id LIMIT 1)
+           UNION ALL
+          SELECT (SELECT w.executor_id FROM dbos.workflows w
+                   WHERE w.status = 'PENDING' AND w.executor_id > owner.executor_id
+                   ORDER BY w.executor_id LIMIT 1)
+            FROM owner
+           WHERE owner.executor_id IS NOT NULL
         )
         SELECT EXISTS (SELECT FROM beat) AS alive,
                clock_timestamp() AS "databaseNow",
                ARRAY(SELECT id FROM declared
                       UNION
-                     SELECT id FROM dbos.executors WHERE dead_at IS NOT NULL AND id <> ${id}) AS dead`,
+                     SELECT id FROM dbos.executors WHERE dead_at IS NOT NULL AND id <> ${id}
+                      UNION
+                     SELECT executor_id FROM owner
+                      WHERE executor_id <> ${id}
+                        AND NOT EXISTS (SELECT FROM dbos.executors e WHERE e.id = owner.executor_id)) AS dead`,
     );
     if (this.session && lockKey === null) void this.session.hold(id);
     return {

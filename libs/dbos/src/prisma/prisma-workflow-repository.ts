@@ -4,6 +4,7 @@ import type {
   NewWorkflow,
   Settlement,
   StartedWorkflow,
+  StrandedWorkflows,
   UnfinishedCounts,
   WorkflowOutcome,
   WorkflowRecord,
@@ -187,9 +188,19 @@ export class PrismaWorkflowRepository implements WorkflowRepository {
       suspended: count('SUSPENDED'),
       deadLettered: count('MAX_RECOVERY_ATTEMPTS_EXCEEDED'),
       oldestUnfinishedAt: Number.isFinite(oldest) ? new Date(oldest) : null,
-      unregistered: rows
-        .filter(({ name, status }) => status === 'ENQUEUED' && !names.includes(name))
-        .map(({ name, count: waiting }) => ({ name, count: waiting })),
+      stranded: rows.flatMap(({ name, status, count: stranded }) => {
+        const reason = strandedBecause(status, names.includes(name));
+        return reason ? [{ name, count: stranded, reason }] : [];
+      }),
     };
   }
+}
+
+function strandedBecause(
+  status: WorkflowStatus,
+  isRegistered: boolean,
+): StrandedWorkflows['reason'] | undefined {
+  if (status === 'SUSPENDED') return 'the code does not match the history';
+  const waits = status === 'ENQUEUED' || status === 'DELAYED';
+  return waits && !isRegistered ? 'no workflow of this name is registered here' : undefined;
 }

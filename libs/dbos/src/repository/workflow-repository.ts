@@ -63,6 +63,14 @@ export interface WorkflowRecord {
   readonly updatedAt: Date;
 }
 
+/** Workflows of one name that wait for something this application does not have. */
+export interface StrandedWorkflows {
+  readonly name: string;
+  readonly count: number;
+  readonly reason:
+    'no workflow of this name is registered here' | 'the code does not match the history';
+}
+
 /** Unfinished workflows, counted by what they wait for. */
 export interface UnfinishedCounts {
   readonly pending: number;
@@ -71,8 +79,8 @@ export interface UnfinishedCounts {
   readonly suspended: number;
   readonly deadLettered: number;
   readonly oldestUnfinishedAt: Date | null;
-  /** ENQUEUED workflows whose name the asking application does not register, by name. */
-  readonly unregistered: ReadonlyArray<{ readonly name: string; readonly count: number }>;
+  /** Workflows that cannot go on here. */
+  readonly stranded: readonly StrandedWorkflows[];
 }
 
 export interface WorkflowRepository {

@@ -1,10 +1,165 @@
-// PLACEHOLDER by the lead so that others compile; to be overwritten by the serialization author.
-export interface Serializer { readonly name: string; serialize(value: unknown): string; deserialize(text: string): unknown }
-export interface EncodedValue { readonly text: string; readonly format: string }
+/** Values and their stored text: the port for serializers, and the set of them that an application reads with. */
+import { InvalidArgumentError } from '../errors.js';
+import { decodeErrorRecord, encodeThrown } from './error-encoding.js';
+import { DEFAULT_MAX_BYTES } from './limits.js';
+import { isPlainJson, PLAIN_JSON_FORMAT, plainJsonSerializer } from './plain-json.js';
+import { isStackOverflow } from './stack-overflow.js';
+import { UndecodableValueError, UnknownFormatError, UnserializableValueError, ValueTooLargeError } from './serialization-error.js';
+import { createSuperjsonSerializer, SUPERJSON_FORMAT } from './superjson-serializer.js';
+
+/** Turns values into text and back. Its name is stored on every row, so that rows outlive a change of serializer. */
+export interface Serializer {
+  readonly name: string;
+  /** Whether values that are JSON data already may be stored as JSON, past this serializer. Not, unless it says so. */
+  readonly acceptsPlainJson?: boolean;
+  /**
+   * Text of which `deserialize` makes an equal value.
+   * @param root what messages should call the value
+   * @throws when the value would not come back the same
+   */
+  serialize(value: unknown, root?: string): string;
+  /** @throws when the text is none of this serializer */
+  deserialize(text: string): unknown;
+}
+
+/** A value as it is stored. */
+export interface EncodedValue {
+  readonly text: string;
+  /** Name of the serializer that wrote it. */
+  readonly format: string;
+}
+
+export interface SerializerSetOptions {
+  /** Writes all values. Default: `createSuperjsonSerializer()`. */
+  readonly primary?: Serializer;
+  /** Read what they wrote earlier; `json` and `superjson` are always read. */
+  readonly others?: readonly Serializer[];
+  /** Largest text to store, in bytes of UTF-8. Default: 16 MiB. */
+  readonly maxBytes?: number;
+  /** May give a decoded error its class back. Asked for every error of a chain, innermost first. */
+  readonly revive?: (decoded: Error) => Error;
+}
+
+/** Writes with one serializer and reads with all of them. */
 export class SerializerSet {
-  constructor(private readonly options: { revive?: (decoded: Error) => Error } = {}) {}
-  encode(value: unknown, _root?: string): EncodedValue { return { text: JSON.stringify(value === undefined ? null : value), format: 'json' }; }
-  decode({ text }: EncodedValue): unknown { return JSON.parse(text); }
-  encodeError(error: unknown): EncodedValue { const e = error as Error; return { text: JSON.stringify({ name: e?.name, message: e?.message, ...(e as object) }), format: 'json' }; }
-  decodeError({ text }: EncodedValue): Error { const d = JSON.parse(text) as Error; const e = Object.assign(new Error(d.message), d); return this.options.revive?.(e) ?? e; }
+  private readonly primary: Serializer;
+  private readonly readers: ReadonlyMap<string, Serializer>;
+  private readonly maxBytes: number;
+  private readonly revive: (decoded: Error) => Error;
+
+  constructor(options: SerializerSetOptions = {}) {
+    this.primary = options.primary ?? createSuperjsonSerializer();
+    this.readers = readersByName([this.primary, ...(options.others ?? [])]);
+    this.maxBytes = checkedLimit(options.maxBytes ?? DEFAULT_MAX_BYTES);
+    this.revive = options.revive ?? ((decoded) => decoded);
+  }
+
+  /**
+   * The text to store for `value`. `decode` makes an equal value of it: equal in every part, in what is one object
+   * and what are two, and in its prototypes, error classes aside.
+   * @param root what messages call the value: they say `order.lines[3].product` when it is `order`
+   * @throws UnserializableValueError | ValueTooLargeError
+   */
+  encode(value: unknown, root = 'value'): EncodedValue {
+    const plain = this.primary.acceptsPlainJson === true && isPlainJson(value);
+    const serializer = plain ? plainJsonSerializer : this.primary;
+    const text = this.serializedBy(serializer, value, root);
+    this.assertSize(text, root);
+    return { text, format: serializer.name };
+  }
+
+  /** @throws UnknownFormatError | UndecodableValueError */
+  decode({ text, format }: EncodedValue): unknown {
+    const serializer = this.readers.get(format);
+    if (!serializer) throw new UnknownFormatError(format, [...this.readers.keys()]);
+    try {
+      return serializer.deserialize(text);
+    } catch (error) {
+      throw undecodable(format, error);
+    }
+  }
+
+  /** The text to store for whatever was thrown. Never throws: an error that cannot be recorded would be lost. */
+  encodeError(thrown: unknown): EncodedValue {
+    return encodeThrown(thrown, (record) => this.encode(record, 'error'));
+  }
+
+  /**
+   * The error that was recorded: an `Error` with the name, message, stack, code, cause and fields of the original.
+   * Match on `name` or `code`; its class is only there if `revive` knows it.
+   * @throws UnknownFormatError | UndecodableValueError
+   */
+  decodeError(encoded: EncodedValue): Error {
+    const record = this.decode(encoded);
+    try {
+      return decodeErrorRecord(record, this.revive);
+    } catch (error) {
+      throw undecodable(encoded.format, error);
+    }
+  }
+
+  private serializedBy(serializer: Serializer, value: unknown, root: string): string {
+    const text = this.attempt(serializer, value, root);
+    const fault = textFault(text);
+    if (fault) throw new UnserializableValueError(root, `the serializer "${serializer.name}" returned ${fault}`);
+    return text;
+  }
+
+  private attempt(serializer: Serializer, value: unknown, root: string): string {
+    try {
+      return serializer.serialize(value, root);
+    } catch (error) {
+      if (error instanceof UnserializableValueError) throw error;
+      if (isStackOverflow(error)) throw new UnserializableValueError(root, 'it is nested too deeply');
+      if (error instanceof RangeError && error.message.includes('string length')) {
+        throw new ValueTooLargeError(root, Number.POSITIVE_INFINITY, this.maxBytes);
+      }
+      throw new UnserializableValueError(root, `the serializer "${serializer.name}" refused it`, { cause: error });
+    }
+  }
+
+  private assertSize(text: string, root: string): void {
+    // A character takes at most three bytes, so most texts need not be measured.
+    if (text.length * 3 <= this.maxBytes) return;
+    const sizeBytes = Buffer.byteLength(text);
+    if (sizeBytes > this.maxBytes) throw new ValueTooLargeError(root, sizeBytes, this.maxBytes);
+  }
+}
+
+function readersByName(configured: readonly Serializer[]): ReadonlyMap<string, Serializer> {
+  const readers = new Map([[PLAIN_JSON_FORMAT, plainJsonSerializer]]);
+  for (const serializer of configured) {
+    if (typeof serializer.name !== 'string' || serializer.name === '') {
+      throw new InvalidArgumentError('A serializer needs a name: it is stored on every row that it writes.');
+    }
+    if (readers.has(serializer.name)) {
+      throw new InvalidArgumentError(
+        `The serializer name "${serializer.name}" is taken. Give each serializer its own; "json" is the library's.`,
+      );
+    }
+    readers.set(serializer.name, serializer);
+  }
+  if (!readers.has(SUPERJSON_FORMAT)) readers.set(SUPERJSON_FORMAT, createSuperjsonSerializer());
+  return readers;
+}
+
+function checkedLimit(maxBytes: number): number {
+  if (maxBytes > 0) return maxBytes;
+  throw new InvalidArgumentError(`serializer: maxBytes must be a number above 0, not ${String(maxBytes)}.`);
+}
+
+/** What PostgreSQL would refuse or change in a TEXT. Our own formats escape both. */
+function textFault(text: unknown): string | undefined {
+  if (typeof text !== 'string') return `${typeof text} instead of text (it must not be async)`;
+  if (text.includes('\0')) return 'text with a NUL character, which PostgreSQL refuses';
+  if (/\p{Surrogate}/u.test(text)) return 'text with half of a surrogate pair, which UTF-8 cannot hold';
+  return undefined;
+}
+
+function undecodable(format: string, error: unknown): UndecodableValueError {
+  if (error instanceof UndecodableValueError) return error;
+  // Its message would quote the text.
+  if (error instanceof SyntaxError) return new UndecodableValueError(format, 'it is damaged (not valid JSON)');
+  const reason = error instanceof Error && error.message ? error.message : 'its serializer failed';
+  return new UndecodableValueError(format, reason, { cause: error });
 }
