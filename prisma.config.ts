@@ -18,7 +18,7 @@ if (ENGINE_FREE_COMMANDS.some((command) => process.argv.includes(command))) {
 }
 
 export default defineConfig({
-  schema: 'prisma',
+  schema: 'prisma/sample.prisma',
   migrations: { path: 'prisma/migrations' },
   // Only Migrate connects; generating the client needs no database.
   datasource: { url: process.env.DATABASE_URL ?? '' },

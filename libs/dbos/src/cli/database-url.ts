@@ -1,12 +1,11 @@
 /** Which database a command means, and how to speak of it without its password. */
-import { existsSync } from 'node:fs';
 import { InvalidArgumentError } from '../core/errors.js';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-/** Given on the command line, else in the environment, else in the .env file of the working directory. */
+/** Given on the command line, else in the environment. */
 export function findDatabaseUrl(given: string | undefined, environment: Environment): string {
-  const url = given ?? environment['DATABASE_URL'] ?? fromEnvFile();
+  const url = given ?? environment['DATABASE_URL'];
   if (!url) {
     throw new InvalidArgumentError(
       'Which database? Give --database-url, or set DATABASE_URL in the environment or in .env.',
@@ -18,12 +17,6 @@ export function findDatabaseUrl(given: string | undefined, environment: Environm
     );
   }
   return url;
-}
-
-function fromEnvFile(): string | undefined {
-  if (!existsSync('.env')) return undefined;
-  process.loadEnvFile('.env');
-  return process.env['DATABASE_URL'];
 }
 
 /** Host and database, as in `localhost:5432/shop`. */

@@ -32,7 +32,7 @@ export class SystemClock implements Clock {
     const arm = (): void => {
       const left = due - this.monotonic();
       // Node rounds a timer down to whole milliseconds, so one may fire a fraction early: arm again for the rest.
-      if (left <= 0) return fire();
+      if (!(left > 0)) return fire();
       timeout = setTimeout(arm, Math.min(Math.ceil(left), MAX_TIMER_MS));
     };
     timeout = setTimeout(arm, Math.min(Math.max(0, Math.ceil(ms)), MAX_TIMER_MS));

@@ -22,6 +22,9 @@ export const DEFAULT_RETRY_POLICY: RetryPolicy = {
   maxRetryDurationMs: Number.POSITIVE_INFINITY,
 };
 
+/** Configuration may come from anywhere; a text that compares like a number is still none. */
+const isNumber = (value: unknown): boolean => typeof value === 'number';
+
 const LIMITS: Record<
   keyof RetryPolicy,
   { readonly isUsable: (value: number) => boolean; readonly expected: string }
@@ -38,8 +41,14 @@ const LIMITS: Record<
     isUsable: (value) => Number.isFinite(value) && value >= 1,
     expected: 'a finite number of at least 1',
   },
-  maxIntervalMs: { isUsable: (value) => value >= 0, expected: 'a number of at least 0' },
-  maxRetryDurationMs: { isUsable: (value) => value > 0, expected: 'a number above 0' },
+  maxIntervalMs: {
+    isUsable: (value) => isNumber(value) && value >= 0,
+    expected: 'a number of at least 0',
+  },
+  maxRetryDurationMs: {
+    isUsable: (value) => isNumber(value) && value > 0,
+    expected: 'a number above 0',
+  },
 };
 
 /** Share by which a wait may deviate, so that callers that failed together do not return together. */
@@ -68,6 +77,7 @@ export function retryPolicy(what: string, options: Partial<RetryPolicy>): RetryP
  * @param random a number in [0, 1)
  */
 export function retryDelayMs(policy: RetryPolicy, retry: number, random: number): number {
+  if (policy.baseIntervalMs === 0) return 0; // a factor that has grown to Infinity would make it NaN
   const exponential = policy.baseIntervalMs * policy.backoffFactor ** (retry - 1);
   const jitter = 1 - JITTER + 2 * JITTER * random;
   return Math.min(exponential, policy.maxIntervalMs) * jitter;

@@ -9,7 +9,7 @@ export type Branch<T> = () => T | Promise<T>;
 export class Branches {
   constructor(private readonly scopes: RunScopes) {}
 
-  /** Runs every branch; resolves with their results in order, rejects with the first failure. */
+  /** Runs every branch; resolves with their results in order, or rejects as `each` does. */
   async all<T>(scope: RunScope, branches: ReadonlyArray<Branch<T>>): Promise<T[]> {
     return this.each(scope, 'flow.all', branches, branches.length);
   }
@@ -61,6 +61,10 @@ export class Branches {
     });
   }
 
+  /**
+   * After a failure nothing more is begun, what has begun settles, and the failure of the lowest index counts. Which
+   * failure comes first in time may differ on a replay; which has the lowest index may not.
+   */
   private async each<T>(
     scope: RunScope,
     name: string,
@@ -74,20 +78,21 @@ export class Branches {
     run.openScope(stepId, name);
     const lines = branches.map((_, index) => sequence.branch(stepId, index));
     const results: T[] = [];
+    const failures = new Map<number, unknown>();
     let next = 0;
     const worker = async (): Promise<void> => {
-      while (next < branches.length) {
+      while (next < branches.length && failures.size === 0) {
         const index = next++;
-        results[index] = await this.enter(scope, lines[index], branches[index]).catch(
-          (error: unknown) => {
-            next = branches.length; // the first failure is the outcome: begin nothing more
-            throw error;
-          },
-        );
+        try {
+          results[index] = await this.enter(scope, lines[index], branches[index]);
+        } catch (error) {
+          failures.set(index, error);
+        }
       }
     };
     const workers = Array.from({ length: Math.min(concurrency, branches.length) }, worker);
     await Promise.all(workers);
+    if (failures.size > 0) throw failures.get(Math.min(...failures.keys()));
     sequence.dropBranches(lines);
     return results;
   }

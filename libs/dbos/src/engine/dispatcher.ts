@@ -3,6 +3,8 @@ import type { CheckpointRepository } from '../repository/checkpoint-repository.j
 import type { ClaimedWorkflow } from '../repository/queue-repository.js';
 import type { StepRecord } from '../repository/step-repository.js';
 import type { Executor } from './executor.js';
+import type { ExecutorIdentity } from './executor-identity.js';
+import type { Lease } from './lease.js';
 import { Loop, type LoopSettings } from './loop.js';
 import type { RecoveryLog } from './recovery-log.js';
 import type { WorkflowRegistry } from './registry.js';
@@ -12,7 +14,8 @@ import type { Slots } from './slots.js';
 const MAX_CLAIM = 100;
 
 export interface DispatcherParts {
-  readonly executorId: string;
+  readonly identity: ExecutorIdentity;
+  readonly lease: Lease;
   readonly repository: CheckpointRepository;
   readonly registry: WorkflowRegistry;
   readonly executor: Executor;
@@ -48,19 +51,21 @@ export class Dispatcher extends Loop {
 
   async tick(): Promise<number | void> {
     if (this.mayHaveStrays) await this.requeueStrays();
+    if (!this.parts.lease.isValid) return undefined; // who may be dead takes nothing
     const limit = Math.min(this.parts.slots.free, MAX_CLAIM);
     this.starved = limit === 0;
     if (this.starved) return undefined;
-    const claimed = await this.claim(limit);
-    await this.dispatch(claimed);
+    const executorId = this.parts.identity.id;
+    const claimed = await this.claim(executorId, limit);
+    await this.dispatch(executorId, claimed);
     this.starved = claimed.length === limit;
     if (this.starved) return 0;
     this.parts.recovery.queueDrained();
     return undefined;
   }
 
-  private async claim(limit: number): Promise<ClaimedWorkflow[]> {
-    const { repository, executorId, registry } = this.parts;
+  private async claim(executorId: string, limit: number): Promise<ClaimedWorkflow[]> {
+    const { repository, registry } = this.parts;
     try {
       return await repository.queues.claim({ executorId, names: registry.names(), limit });
     } catch (error) {
@@ -69,7 +74,7 @@ export class Dispatcher extends Loop {
     }
   }
 
-  private async dispatch(claimed: readonly ClaimedWorkflow[]): Promise<void> {
+  private async dispatch(executorId: string, claimed: readonly ClaimedWorkflow[]): Promise<void> {
     // Slots are held from here on, so that starts do not take them while histories are read.
     claimed.forEach(() => this.parts.slots.take());
     const histories = await this.historiesOf(claimed).catch((error: unknown) => {
@@ -78,7 +83,7 @@ export class Dispatcher extends Loop {
       throw error;
     });
     for (const workflow of claimed)
-      this.parts.executor.execute(workflow, histories.get(workflow.id) ?? []);
+      this.parts.executor.execute({ ...workflow, executorId }, histories.get(workflow.id) ?? []);
   }
 
   /** One read for all that were claimed before; a first run has no history. */
@@ -98,12 +103,12 @@ export class Dispatcher extends Loop {
   }
 
   private async requeueStrays(): Promise<void> {
-    const { repository, executorId, executor, starting } = this.parts;
+    const { repository, identity, executor, starting } = this.parts;
     this.mayHaveStrays = false;
     const except = [...executor.running.map(({ id }) => id), ...starting()];
     try {
       await repository.queues.requeue({
-        executorIds: [executorId],
+        executorIds: [identity.id],
         except,
         countsAsRecovery: true,
       });

@@ -1,10 +1,10 @@
 /** The settings of an engine: their meaning, defaults, limits and checks, in one place. */
-import { randomUUID } from 'node:crypto';
 import { SystemClock, type Clock } from '../core/clock.js';
 import { InvalidArgumentError } from '../core/errors.js';
 import { assertIdentifier } from '../core/identifiers.js';
 import { SILENT_LOGGER, type Logger } from '../core/logger.js';
 import { SerializerSet } from '../core/serialization/serializer.js';
+import { ExecutorIdentity } from './executor-identity.js';
 
 export interface ShutdownTimes {
   /** How long running workflows may go on after the shutdown has begun. Default 0. */
@@ -15,8 +15,9 @@ export interface ShutdownTimes {
 
 export interface EngineOptions {
   /**
-   * Names this process among the executors. Default: a random UUID, new at every start. A fixed id (a StatefulSet's
-   * pod name, say) lets a restarted process take its own work back at once; two live processes must never share one.
+   * Names this process among the executors, a StatefulSet's pod name, say: a restarted process then takes its own work
+   * back at once. Two live processes must never share one; the second refuses to start. Default: none, and every start
+   * has a random id.
    */
   readonly executorId?: string;
   /** Stored with every workflow that is started here. Default: none. */
@@ -52,7 +53,11 @@ const MIN_LEASE_MS = 500;
 /** @throws InvalidArgumentError naming the option, its value and what it may be */
 export function resolveEngineOptions(options: EngineOptions, { clock, random }: ClockAndChance) {
   return {
-    executorId: assertIdentifier('executorId', options.executorId ?? randomUUID()),
+    identity: new ExecutorIdentity(
+      options.executorId === undefined
+        ? undefined
+        : assertIdentifier('executorId', options.executorId),
+    ),
     applicationVersion:
       options.applicationVersion === undefined
         ? undefined

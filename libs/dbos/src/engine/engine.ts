@@ -34,7 +34,6 @@ export interface RecoveryReport extends RecoveryCounts, UnfinishedCounts {
 }
 
 export class Engine {
-  readonly executorId: string;
   readonly registry = new WorkflowRegistry();
   readonly scopes = new RunScopes();
   readonly flow: Flow;
@@ -42,6 +41,7 @@ export class Engine {
   private readonly codec: OutcomeCodec;
   private readonly recoveryLog = new RecoveryLog();
   private readonly slots: Slots;
+  private readonly lease: Lease;
   private readonly patience: Patience;
   private readonly executor: Executor;
   private readonly starter: Starter;
@@ -60,18 +60,17 @@ export class Engine {
     const resolved = resolveEngineOptions(options, outside);
     const { clock, random, logger, pollIntervalMs } = resolved;
     this.options = resolved;
-    this.executorId = resolved.executorId;
     this.codec = new OutcomeCodec(resolved.serializers);
     this.patience = new Patience(clock, resolved.databasePatienceMs);
     this.slots = new Slots(resolved.maxConcurrentWorkflows, () => this.dispatcher.slotFreed());
-    const { registry, scopes, codec, slots, patience, executorId } = this;
-    const { applicationVersion } = resolved;
+    const { registry, scopes, codec, slots, patience } = this;
+    const { applicationVersion, identity } = resolved;
     const time = new DatabaseTime(clock);
-    const lease = new Lease(clock, resolved.leaseMs);
+    const lease = (this.lease = new Lease(clock, resolved.leaseMs));
     const loop = { clock, random, logger };
     // What most parts need; each names in its own interface what it takes of it.
     const common = {
-      executorId,
+      identity,
       applicationVersion,
       repository,
       registry,
@@ -119,8 +118,14 @@ export class Engine {
     this.registry.register(name, invoke, options);
   }
 
+  /** The id under which this process owns workflows now: the configured one with a suffix, or a random one. */
+  get executorId(): string {
+    return this.options.identity.id;
+  }
+
+  /** Whether workflows are claimed and run here: launched, admitted, not shutting down, and not declared dead. */
   get isRunning(): boolean {
-    return this.state === 'running';
+    return this.state === 'running' && this.lease.isValid;
   }
 
   /**
@@ -258,10 +263,11 @@ export class Engine {
   private async stop(drainMs: number, graceMs: number): Promise<void> {
     const wasLaunched = this.state === 'launched' || this.state === 'running';
     this.state = 'stopping';
-    const { executorId, repository, starter, executor, dispatcher, delayed, outcomes } = this;
+    const { repository, starter, executor, dispatcher, delayed, outcomes } = this;
     const { membership, options } = this;
+    const { identity } = options;
     if (wasLaunched) {
-      const parts = { executorId, repository, starter, executor, dispatcher, delayed, membership };
+      const parts = { identity, repository, starter, executor, dispatcher, delayed, membership };
       await new Shutdown(parts, options.clock).run({ drainMs, graceMs });
     }
     outcomes.halt();

@@ -24,11 +24,14 @@ import type { RecoveryLog } from './recovery-log.js';
 import type { WorkflowRegistry } from './registry.js';
 import type { RunScopes } from './run-scope.js';
 import type { Slots } from './slots.js';
+import { BranchClosedError } from './step-sequence.js';
 import { WorkflowRun, type RunHost } from './workflow-run.js';
+
+/** A workflow of which this process is the owner, under one of its ids. */
+export type OwnedWorkflow = ClaimedWorkflow & { readonly executorId: string };
 
 /** What the executor works with. */
 export interface ExecutorParts {
-  readonly executorId: string;
   readonly repository: CheckpointRepository;
   readonly registry: WorkflowRegistry;
   readonly codec: OutcomeCodec;
@@ -75,13 +78,13 @@ export class Executor implements RunHost {
   }
 
   /** Takes over a workflow that this executor owns and for which it has taken a slot. */
-  execute(claimed: ClaimedWorkflow, checkpoints: readonly StepRecord[]): void {
-    const { id: workflowId, epoch, name } = claimed;
+  execute(claimed: OwnedWorkflow, checkpoints: readonly StepRecord[]): void {
+    const { id: workflowId, executorId, epoch, name } = claimed;
     if (this.runs.get(workflowId)?.has(epoch)) {
       this.parts.slots.give(); // the same claim twice is one run
       return;
     }
-    const owner = { workflowId, executorId: this.parts.executorId, epoch };
+    const owner = { workflowId, executorId, epoch };
     const run = new WorkflowRun(owner, name, new History(checkpoints), this);
     this.add(run);
     const ending = this.live(run, claimed)
@@ -123,12 +126,11 @@ export class Executor implements RunHost {
       run.presence.observe({
         idle: () => slot(false),
         resumed: () => slot(true),
-        park: async (wakeAt) => {
-          const parked = await this.settle(run, { status: 'DELAYED', wakeAt });
-          if (!parked) return false;
+        park: (wakeAt) => this.settle(run, { status: 'DELAYED', wakeAt }),
+        forget: () => {
+          run.root.close(new BranchClosedError());
           resolve('parked');
           this.parts.onParked();
-          return true;
         },
       });
     });

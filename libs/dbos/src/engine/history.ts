@@ -42,17 +42,22 @@ export class History {
   }
 
   /**
-   * The first recorded step that code which asked for `taken` ids, and then returned, did not come to. Only the
-   * run's own sequence counts: branches may be cut short by each other.
+   * The first recorded step that code which asked for `taken` ids, and then returned, did not come to. What lies inside
+   * of a step that was asked for does not count: branches may be cut short by each other.
    */
   leftover(taken: number): HistoryDifference | undefined {
-    if (this.isEmpty) return undefined;
     let first: StepRecord | undefined;
     for (const step of this.steps.values()) {
-      if (step.stepId.includes('.') || Number(step.stepId) < taken) continue;
-      if (!first || Number(step.stepId) < Number(first.stepId)) first = step;
+      if (positionOf(step) < taken) continue;
+      if (!first || positionOf(step) < positionOf(first)) first = step;
     }
-    return first && { stepId: first.stepId, recorded: first.name, requested: undefined };
+    if (!first) return undefined;
+    const isInside = first.stepId.includes('.');
+    return {
+      stepId: String(positionOf(first)),
+      recorded: isInside ? `branches with ${first.name}` : first.name,
+      requested: undefined,
+    };
   }
 
   private differs(stepId: string, recorded: string, requested: string): Recollection {
@@ -65,4 +70,9 @@ export class History {
       this.scopes.set(path.slice(0, depth).join('.'), record.name);
     }
   }
+}
+
+/** Position in the run's own sequence of the step, or of the operation that its branch belongs to. */
+function positionOf({ stepId }: StepRecord): number {
+  return Number.parseInt(stepId, 10);
 }

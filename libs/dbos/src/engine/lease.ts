@@ -22,15 +22,16 @@ export class Lease {
     return this.clock.monotonic() < this.validUntil;
   }
 
-  /** Nothing to wait for while the lease runs; otherwise resolves at its next renewal (or at the loss of the runs). */
+  /** Nothing to wait for while the lease runs; otherwise resolves at its renewal or loss. */
   confirm(): Promise<void> | undefined {
     if (this.isValid) return undefined;
     this.renewal ??= deferred<void>();
     return this.renewal.promise;
   }
 
-  /** Lets go of whoever waits: their runs have been interrupted. */
-  release(): void {
+  /** This executor was declared dead. Whoever waits is let go: their runs are being interrupted. */
+  expire(): void {
+    this.validUntil = Number.NEGATIVE_INFINITY;
     this.renewal?.resolve();
     this.renewal = undefined;
   }

@@ -1,5 +1,4 @@
 /** This executor's place among the executors: registration, heartbeat, and the recovery of those that died. */
-import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { wait, type Clock } from '../core/clock.js';
 import { ExecutorIdTakenError } from '../core/errors.js';
@@ -7,6 +6,7 @@ import type { Logger } from '../core/logger.js';
 import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
 import type { ExecutorHolder } from '../repository/executor-repository.js';
 import type { DatabaseTime } from './database-time.js';
+import type { ExecutorIdentity } from './executor-identity.js';
 import type { Lease } from './lease.js';
 import { Loop, type LoopSettings } from './loop.js';
 import type { RecoveryLog } from './recovery-log.js';
@@ -18,7 +18,7 @@ const MAX_HEARTBEAT_INTERVAL_MS = 500;
 const TAKEOVER_POLL_MS = 100;
 
 export interface MembershipParts {
-  readonly executorId: string;
+  readonly identity: ExecutorIdentity;
   readonly applicationVersion: string | undefined;
   readonly repository: CheckpointRepository;
   readonly lease: Lease;
@@ -33,8 +33,6 @@ export interface MembershipParts {
 }
 
 export class Membership extends Loop {
-  private incarnation = randomUUID();
-
   constructor(
     private readonly parts: MembershipParts,
     settings: Omit<LoopSettings, 'name' | 'intervalMs'>,
@@ -47,27 +45,23 @@ export class Membership extends Loop {
   }
 
   /**
-   * Enters this executor and takes back what it owned before its restart.
-   * @throws ExecutorIdTakenError when a live process has the same id
+   * Enters this executor and requeues the work of those that are dead, its own former self included.
+   * @throws ExecutorIdTakenError when a live process has the same configured id
    */
   async join(): Promise<void> {
-    const { executorId } = this.parts;
     await this.register();
     await this.tick();
-    await this.requeueOwnedBy([executorId]);
-    this.parts.logger.debug(`Executor "${executorId}" joined`, { executorId });
   }
 
   async leave(): Promise<void> {
-    const { executorId: id, repository } = this.parts;
-    await repository.executors.remove({ id, incarnation: this.incarnation });
+    await this.parts.repository.executors.remove(this.parts.identity.id);
   }
 
   /** Renews the lease, and requeues the work of executors that are dead. */
   async tick(): Promise<void> {
-    const { executorId: id, repository, lease, time, clock } = this.parts;
+    const { identity, repository, lease, time, clock } = this.parts;
     const sentAt = clock.monotonic();
-    const beat = await repository.executors.heartbeat({ id, incarnation: this.incarnation });
+    const beat = await repository.executors.heartbeat(identity.id);
     time.adjust(beat.databaseNow, sentAt);
     if (!beat.alive) return this.rejoin();
     lease.renewed(sentAt);
@@ -98,47 +92,49 @@ export class Membership extends Loop {
     }
   }
 
-  /** Declared dead, for instance after a pause of the machine: give everything up, then come back as a new one. */
+  /** Declared dead, for instance after a pause of the machine: give everything up, then come back as another. */
   private async rejoin(): Promise<void> {
-    this.parts.logger.warn(
-      `Executor "${this.parts.executorId}" was declared dead because its lease had run out. Its workflows go on ` +
-        'elsewhere; it joins again.',
-      { executorId: this.parts.executorId },
+    const { identity, lease, logger, onExpelled } = this.parts;
+    lease.expire(); // until the return nothing is claimed or owned
+    const former = identity.renew();
+    logger.warn(
+      `Executor "${former}" was declared dead because its lease had run out. Its workflows go on elsewhere; ` +
+        `it joins again as "${identity.id}".`,
+      { former, executorId: identity.id },
     );
-    this.parts.onExpelled();
-    this.parts.lease.release();
-    this.incarnation = randomUUID();
+    onExpelled();
     await this.register();
-    await this.requeueOwnedBy([this.parts.executorId]);
   }
 
   private async register(): Promise<void> {
-    const { executorId, applicationVersion, lease, repository, clock, logger } = this.parts;
+    const { identity, applicationVersion, lease, repository, clock, logger } = this.parts;
+    const { id, name } = identity;
     const registration = {
-      id: executorId,
-      incarnation: this.incarnation,
+      id,
       leaseMs: lease.durationMs,
       hostname: hostname(),
       pid: process.pid,
-      ...(applicationVersion === undefined ? {} : { applicationVersion }),
+      ...(name !== undefined && { name }),
+      ...(applicationVersion !== undefined && { applicationVersion }),
     };
-    let first: ExecutorHolder | undefined;
+    let former: ExecutorHolder | undefined;
     for (;;) {
       const sentAt = clock.monotonic();
       const holder = await repository.executors.register(registration);
       if (!holder) return lease.renewed(sentAt);
-      // A holder that renews its lease while we look is alive; one that does not is our own dead predecessor.
-      if (first && holder.leaseEndsInMs > first.leaseEndsInMs) {
-        throw new ExecutorIdTakenError(executorId, `pid ${holder.pid} on ${holder.hostname}`);
+      // A holder that renews its lease while we look is alive; one that does not is a dead predecessor.
+      const isAlive = former?.id === holder.id && holder.leaseEndsInMs > former.leaseEndsInMs;
+      if (isAlive) {
+        throw new ExecutorIdTakenError(name ?? id, `pid ${holder.pid} on ${holder.hostname}`);
       }
-      if (!first) {
+      if (!former) {
         logger.log(
-          `Executor id "${executorId}" was in use by pid ${holder.pid} on ${holder.hostname}; waiting up to ` +
+          `Executor id "${name}" is in use by pid ${holder.pid} on ${holder.hostname}; waiting up to ` +
             `${Math.ceil(holder.leaseEndsInMs)} ms to see whether that process is alive`,
-          { executorId },
+          { executorId: name },
         );
       }
-      first = holder;
+      former = holder;
       await wait(clock, TAKEOVER_POLL_MS);
     }
   }

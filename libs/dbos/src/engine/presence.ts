@@ -10,6 +10,8 @@ export interface PresenceObserver {
   resumed(): void;
   /** Nothing but long waits is left. Resolves to true when the run has been parked in the database. */
   park(wakeAt: Date): Promise<boolean>;
+  /** The run has been parked: its code is to be forgotten, timers and all. */
+  forget(): void;
 }
 
 export class Presence {
@@ -89,6 +91,7 @@ export class Presence {
   /** The run is over or interrupted: nothing is assessed any more. */
   interrupt(): void {
     this.interrupted = true;
+    this.observer = undefined; // a wait that ends later must not take a slot
     if (this.assessment) clearImmediate(this.assessment);
   }
 
@@ -128,9 +131,13 @@ export class Presence {
   }
 
   private async tryPark(): Promise<void> {
+    const { observer } = this;
     const wakeAt = new Date(Math.min(...[...this.longWaits].map(({ wakeAtMs }) => wakeAtMs)));
-    this.parking = this.observer?.park(wakeAt);
+    this.parking = observer?.park(wakeAt);
     this.parked = (await this.parking) ?? false;
     this.parking = undefined;
+    if (!this.parked) return;
+    this.interrupt();
+    observer?.forget();
   }
 }

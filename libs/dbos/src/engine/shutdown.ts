@@ -6,11 +6,12 @@ import type { DelayedRelease } from './delayed-release.js';
 import type { Dispatcher } from './dispatcher.js';
 import type { ShutdownTimes } from './engine-options.js';
 import type { Executor } from './executor.js';
+import type { ExecutorIdentity } from './executor-identity.js';
 import type { Membership } from './membership.js';
 import type { Starter } from './starter.js';
 
 export interface ShutdownParts {
-  readonly executorId: string;
+  readonly identity: ExecutorIdentity;
   readonly repository: CheckpointRepository;
   readonly starter: Starter;
   readonly executor: Executor;
@@ -46,9 +47,9 @@ export class Shutdown {
 
   /** Unfinished work stays unfinished: others go on with it at once, without counting it as a recovery. */
   private async handBack(): Promise<void> {
-    const { repository, membership, dispatcher, executorId } = this.parts;
+    const { repository, membership, dispatcher, identity } = this.parts;
     await dispatcher.stop(); // a claim that is under way must not come after the hand-over
-    const executorIds = [executorId];
+    const executorIds = [identity.id];
     while ((await repository.queues.requeue({ executorIds, countsAsRecovery: false })).length > 0);
     await membership.leave();
   }

@@ -10,6 +10,8 @@ import type { CheckpointRepository } from '../repository/checkpoint-repository.j
 import type { NewWorkflow, StartedWorkflow } from '../repository/workflow-repository.js';
 import { checkpoint, type OperationReport } from './checkpoint.js';
 import type { Executor } from './executor.js';
+import type { ExecutorIdentity } from './executor-identity.js';
+import type { Lease } from './lease.js';
 import type { OutcomeCodec } from './outcome.js';
 import type { Patience } from './patience.js';
 import type { WorkflowDefinition } from './registry.js';
@@ -31,7 +33,8 @@ export interface StartCall {
 }
 
 export interface StarterParts {
-  readonly executorId: string;
+  readonly identity: ExecutorIdentity;
+  readonly lease: Lease;
   readonly applicationVersion: string | undefined;
   readonly repository: CheckpointRepository;
   readonly executor: Executor;
@@ -111,17 +114,18 @@ export class Starter {
     const { id } = workflow;
     const underWay = this.underWay.get(id);
     if (underWay) return this.inTime(id, underWay);
-    const { slots, executorId } = this.parts;
-    const write = this.write(slots.tryTake() ? { ...workflow, executorId } : workflow).finally(() =>
-      this.underWay.delete(id),
-    );
+    const { slots, identity, lease } = this.parts;
+    const runsHere = lease.isValid && slots.tryTake();
+    const written = runsHere ? { ...workflow, executorId: identity.id } : workflow;
+    const write = this.write(written).finally(() => this.underWay.delete(id));
     this.underWay.set(id, write);
     return this.inTime(id, write);
   }
 
   private async write(workflow: NewWorkflow): Promise<StartedWorkflow> {
     const { repository, executor, slots, onEnqueued } = this.parts;
-    const owned = workflow.executorId !== undefined;
+    const { executorId } = workflow;
+    const owned = executorId !== undefined;
     let started: StartedWorkflow;
     try {
       started = await repository.workflows.start(workflow);
@@ -130,7 +134,7 @@ export class Starter {
       throw error;
     }
     if (started.created && owned) {
-      executor.execute({ ...workflow, epoch: started.epoch, recoveryAttempts: 0 }, []);
+      executor.execute({ ...workflow, executorId, epoch: started.epoch, recoveryAttempts: 0 }, []);
     } else if (owned) {
       slots.give();
     } else if (started.created) {

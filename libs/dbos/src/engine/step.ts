@@ -87,26 +87,32 @@ class StepExecution<T> {
     const { run, sequence } = this.scope;
     for (;;) {
       report.attempts = this.errors.length + 1;
+      const context = this.context(report.attempts);
       try {
-        return await this.attempt(report.attempts);
+        return await this.attempt(context);
       } catch (error) {
         run.assertGoing(sequence); // an interruption is no failed attempt
         this.errors.push(error);
-        await this.pause(await this.pauseBeforeRetry(error));
+        await this.pause(await this.pauseBeforeRetry(error, context));
         await run.barrier(sequence, true); // an attempt is an effect like the first one
       }
     }
   }
 
+  private context(attempt: number): AttemptContext {
+    const { definition, stepId } = this.call;
+    return new AttemptContext(this.scope, stepId, definition.name, attempt);
+  }
+
   /** @throws the error that is the outcome of the step, when it is not to be tried again */
-  private async pauseBeforeRetry(error: unknown): Promise<number> {
+  private async pauseBeforeRetry(error: unknown, context: StepContext): Promise<number> {
     const { name, policy, shouldRetry } = this.call.definition;
     const retry = this.errors.length;
     if (policy.maxRetries === 0 || error instanceof FatalStepError) throw error;
     if (retry > policy.maxRetries) {
       throw new StepRetriesExhaustedError(name, policy.maxRetries, this.errors);
     }
-    if (shouldRetry && !(await shouldRetry(error, retry))) throw error;
+    if (shouldRetry && !(await this.inStep(context, () => shouldRetry(error, retry)))) throw error;
     const { clock, random } = this.surroundings;
     const pauseMs = this.requestedPause(error) ?? retryDelayMs(policy, retry, random());
     const elapsedMs = clock.monotonic() - this.startedAt;
@@ -114,6 +120,11 @@ class StepExecution<T> {
       throw new StepRetriesExhaustedError(name, retry - 1, this.errors);
     }
     return pauseMs;
+  }
+
+  /** Body and predicate belong to the step: what they call takes no ids of the workflow. */
+  private inStep<R>(context: StepContext, work: () => R): R {
+    return this.surroundings.scopes.enter({ ...this.scope, step: context }, work);
   }
 
   private async pause(ms: number): Promise<void> {
@@ -136,11 +147,9 @@ class StepExecution<T> {
     return Number.isFinite(pauseMs) ? Math.max(0, pauseMs) : undefined;
   }
 
-  private async attempt(attempt: number): Promise<T> {
-    const { definition, body, stepId } = this.call;
-    const context = new AttemptContext(this.scope, stepId, definition.name, attempt);
-    const scope: RunScope = { ...this.scope, step: context };
-    const call = (): T | Promise<T> => this.surroundings.scopes.enter(scope, () => body(context));
+  private async attempt(context: AttemptContext): Promise<T> {
+    const { definition, body } = this.call;
+    const call = (): T | Promise<T> => this.inStep(context, () => body(context));
     try {
       const { timeoutMs } = definition;
       return await (timeoutMs === undefined ? call() : this.within(timeoutMs, context, call));

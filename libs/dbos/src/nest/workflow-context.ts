@@ -59,14 +59,17 @@ export class WorkflowContext {
     return this.engine.flow.uuid();
   }
 
-  /** Runs branches side by side, each with its own sequence of steps; the results in order, or the first failure. */
+  /**
+   * Runs branches side by side, each with its own sequence of steps; resolves with the results in order. After a
+   * failure nothing more is begun, what has begun settles, and the failure of the lowest index is thrown.
+   */
   all<T extends readonly unknown[]>(branches: {
     readonly [K in keyof T]: Branch<T[K]>;
   }): Promise<T> {
     return this.engine.flow.all(branches) as unknown as Promise<T>;
   }
 
-  /** Runs `work` for every item in a branch of its own, at most `concurrency` at a time. */
+  /** Runs `work` for every item in a branch of its own, at most `concurrency` at a time; otherwise like `all`. */
   map<T, R>(
     items: readonly T[],
     work: (item: T, index: number) => R | Promise<R>,

@@ -17,6 +17,8 @@ export interface BookEntry {
 /** The key of Prisma Migrate's advisory lock. It takes it for a session, we for a transaction: they exclude each other. */
 const LOCK_KEY = 72_707_369;
 
+export const TAKE_LOCK = `SELECT pg_advisory_xact_lock(${LOCK_KEY})`;
+
 const UNDEFINED_TABLE = '42P01';
 
 /** As Prisma Migrate creates it, column by column. */
@@ -32,14 +34,22 @@ CREATE TABLE dbos._prisma_migrations (
   applied_steps_count INTEGER NOT NULL DEFAULT 0
 )`;
 
-/** Waits for the lock, not for ever; other limits of the role do not apply to a migration. */
-export async function takeLock(session: MigrationSession, timeoutMs: number): Promise<void> {
+/**
+ * For this transaction only: names without a schema mean ours, as with Prisma's `?schema=dbos`; waiting for a lock
+ * ends some time; and a limit on statements, which roles of applications often have, is not for migrations.
+ */
+export async function configure(session: MigrationSession, lockTimeoutMs: number): Promise<void> {
   await session.query(
-    `SELECT set_config('lock_timeout', $1, true), set_config('statement_timeout', '0', true)`,
-    String(timeoutMs),
+    `SELECT set_config('search_path', 'dbos', true),
+            set_config('lock_timeout', $1, true),
+            set_config('statement_timeout', '0', true)`,
+    String(lockTimeoutMs),
   );
-  // As a command: a query could not return the function's result, which is void.
-  
+}
+
+/** Waits until nobody else migrates. As a command: a query could not return the function's result, which is void. */
+export async function takeLock(session: MigrationSession): Promise<void> {
+  await session.execute(TAKE_LOCK);
 }
 
 /**
@@ -115,6 +125,3 @@ export async function findLockHolder(target: MigrationTarget): Promise<LockHolde
   );
   return holder;
 }
-
-/** The lock, for a script that people run by hand. */
-export const TAKE_LOCK = `SELECT pg_advisory_xact_lock(${LOCK_KEY})`;

@@ -18,6 +18,7 @@ export function scriptOf(migrations: readonly Migration[]): string {
   const parts = [
     '-- The tables of nestjs-dbos. One transaction: all of it, or nothing.',
     'BEGIN;',
+    'SET LOCAL search_path = dbos;',
     `${TAKE_LOCK};`,
     'CREATE SCHEMA IF NOT EXISTS dbos;',
     `${CREATE_BOOKS.replace('CREATE TABLE', 'CREATE TABLE IF NOT EXISTS')};`,

@@ -2,6 +2,7 @@
 import { sqlStateOf } from './database-error.js';
 import {
   closeUnfinished,
+  configure,
   enter,
   findLockHolder,
   openBooks,
@@ -113,7 +114,8 @@ export class Migrator {
     let locked = false;
     try {
       return await this.target.transaction(async (session) => {
-        await takeLock(session, this.lockTimeoutMs);
+        await configure(session, this.lockTimeoutMs);
+        await takeLock(session);
         locked = true;
         return applyOnce(session, migration);
       });

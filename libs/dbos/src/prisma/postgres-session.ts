@@ -43,11 +43,18 @@ export class PostgresSession {
 
   /** Takes the lock of an executor, now and after every loss of the connection. Resolves to whether it holds it. */
   async hold(executorId: string): Promise<boolean> {
-    this.executorId = executorId;
     if (this.closed) return false;
+    if (this.executorId !== executorId) await this.release();
+    this.executorId = executorId;
     if (!this.client) await this.connect();
     else if (this.heldKey === undefined) await this.tryLock(this.client).catch(() => undefined);
     return this.heldKey !== undefined;
+  }
+
+  /** After a rejoining the lock of the former id says nothing any more. */
+  private async release(): Promise<void> {
+    this.heldKey = undefined;
+    await this.client?.query('SELECT pg_advisory_unlock_all()').catch(() => undefined);
   }
 
   /** It leads to another database, or through a pooler that hands its connection around: do without it. */

@@ -11,11 +11,6 @@ import type {
 import type { Database } from './database.js';
 import type { PostgresSession } from './postgres-session.js';
 
-interface Identity {
-  readonly id: string;
-  readonly incarnation: string;
-}
-
 interface RegisterRow extends ExecutorHolder {
   readonly registered: boolean;
 }
@@ -32,63 +27,52 @@ export class PrismaExecutorRepository implements ExecutorRepository {
     private readonly session?: PostgresSession,
   ) {}
 
+  /** @param goneId the holder of the name, when its process is known to have ended */
   async register(
     executor: ExecutorRegistration,
-    goneIncarnation?: string,
+    goneId: string | null = null,
   ): Promise<ExecutorHolder | undefined> {
-    const { id, incarnation, leaseMs, hostname, pid, applicationVersion = null } = executor;
-    const holdsLock = (await this.session?.hold(id)) ?? false;
-    if (holdsLock) await this.verifySession();
+    const { id, name = null, leaseMs, hostname, pid, applicationVersion = null } = executor;
+    if (await this.session?.hold(id)) await this.verifySession();
     const lockKey = this.session?.lockKey ?? null;
-    // The row is replaced only when its holder is dead; the same incarnation again is a lost acknowledgement. Whoever
-    // holds the lock of an id knows that the session of its last holder has ended.
+    // The insert reads from `superseded`, so that it comes after it and finds the name free.
     const [row] = await this.database.query<RegisterRow>(
       (client) => client.$queryRaw`
-        WITH registered AS (
-          INSERT INTO dbos.executors AS e (id, incarnation, lease_ms, hostname, pid, application_version, lock_key)
-          VALUES (${id}, ${incarnation}, ${leaseMs}::int, ${hostname}, ${pid}::int, ${applicationVersion}::text,
-                  ${lockKey}::bigint)
-              ON CONFLICT (id) DO UPDATE
-             SET incarnation = excluded.incarnation, lease_ms = excluded.lease_ms, hostname = excluded.hostname,
-                 pid = excluded.pid, application_version = excluded.application_version,
-                 lock_key = excluded.lock_key, heartbeat_at = now(), started_at = now(), dead_at = NULL
-           WHERE e.dead_at IS NOT NULL
-              OR e.incarnation = excluded.incarnation
-              OR e.heartbeat_at + e.lease_ms * interval '1 millisecond' < now()
-              OR (${holdsLock}::boolean AND e.lock_key IS NOT NULL
-                  AND (e.incarnation = ${goneIncarnation ?? null}::text
-                       OR e.heartbeat_at + ${SESSION_GRACE_MS}::int * interval '1 millisecond' < now()))
-          RETURNING e.id
+        WITH superseded AS (
+          UPDATE dbos.executors
+             SET dead_at = now()
+           WHERE name = ${name}::text AND id <> ${id} AND dead_at IS NULL
+             AND (heartbeat_at + lease_ms * interval '1 millisecond' < now()
+                  OR (id = ${goneId}::text AND dbos.session_is_gone(lock_key))
+                  OR (dbos.session_is_gone(lock_key)
+                      AND heartbeat_at + ${SESSION_GRACE_MS}::int * interval '1 millisecond' < now()
+                      AND pg_postmaster_start_time() + lease_ms * interval '1 millisecond' < now()))
+          RETURNING id
+        ), registered AS (
+          INSERT INTO dbos.executors (id, name, lease_ms, hostname, pid, application_version, lock_key)
+          SELECT ${id}, ${name}::text, ${leaseMs}::int, ${hostname}, ${pid}::int, ${applicationVersion}::text,
+                 ${lockKey}::bigint
+            FROM (SELECT count(*) FROM superseded) AS after_superseding
+              ON CONFLICT DO NOTHING
+          RETURNING id
         )
-        SELECT true AS registered, '' AS incarnation, '' AS hostname, 0 AS pid, 0::float8 AS "leaseEndsInMs"
+        SELECT true AS registered, id, '' AS hostname, 0 AS pid, 0::float8 AS "leaseEndsInMs"
           FROM registered
          UNION ALL
-        SELECT false, e.incarnation, e.hostname, e.pid,
+        SELECT e.id = ${id}, e.id, e.hostname, e.pid,
                extract(epoch FROM e.heartbeat_at - now())::float8 * 1000 + e.lease_ms
           FROM dbos.executors e
-         WHERE e.id = ${id} AND NOT EXISTS (SELECT FROM registered)`,
+         WHERE e.dead_at IS NULL AND (e.id = ${id} OR e.name = ${name}::text)
+           AND NOT EXISTS (SELECT FROM registered)`,
     );
     // No row at all: the holder was removed between snapshot and conflict; the next try will tell.
     if (!row) return this.register(executor);
-    if (row.registered) return undefined;
-    const isGone = row.incarnation !== goneIncarnation && processIsGone(row, hostname);
-    return isGone && holdsLock ? this.register(executor, row.incarnation) : row;
+    if (row.registered) return undefined; // now, or by a sending whose answer was lost
+    const isNewsOfDeath = row.id !== goneId && processIsGone(row, hostname);
+    return isNewsOfDeath ? this.register(executor, row.id) : row;
   }
 
-  /** A lock that the application's own connections cannot see would tell nobody anything. */
-  private async verifySession(): Promise<void> {
-    const pid = await this.session?.backendPid().catch(() => undefined);
-    if (pid === undefined) return; // lost again meanwhile
-    const [row] = await this.database.query<{ visible: boolean }>(
-      (client) => client.$queryRaw`
-        SELECT EXISTS (SELECT FROM pg_locks
-                        WHERE locktype = 'advisory' AND pid = ${pid}::int
-                          AND database = (SELECT oid FROM pg_database WHERE datname = current_database())) AS visible`,
-    );
-    if (!row?.visible) await this.session?.disable();
-  }
-
-  async heartbeat({ id, incarnation }: Identity): Promise<Heartbeat> {
+  async heartbeat(id: string): Promise<Heartbeat> {
     const lockKey = this.session?.lockKey ?? null;
     // Locks are free for a while after a start of the server, until everybody has come back: then leases decide.
     const [row] = await this.database.query<{
@@ -100,28 +84,22 @@ export class PrismaExecutorRepository implements ExecutorRepository {
         WITH RECURSIVE beat AS (
           UPDATE dbos.executors
              SET heartbeat_at = now(), lock_key = ${lockKey}::bigint
-           WHERE id = ${id} AND incarnation = ${incarnation} AND dead_at IS NULL
+           WHERE id = ${id} AND dead_at IS NULL
           RETURNING id
-        ), expired AS (
+        ), gone AS (
           SELECT id
-            FROM dbos.executors e
+            FROM dbos.executors
            WHERE id <> ${id} AND dead_at IS NULL
              AND (heartbeat_at + lease_ms * interval '1 millisecond' < now()
-                  OR (lock_key IS NOT NULL
-                      AND heartbeat_at + ${SESSION_GRACE_MS}::int * interval '1 millisecond' < now()
+                  OR (heartbeat_at + ${SESSION_GRACE_MS}::int * interval '1 millisecond' < now()
                       AND pg_postmaster_start_time() + lease_ms * interval '1 millisecond' < now()
-                      AND NOT EXISTS (
-                            SELECT FROM pg_locks l
-                             WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
-                               AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-                               AND l.classid::bigint = (e.lock_key >> 32) & 4294967295
-                               AND l.objid::bigint = e.lock_key & 4294967295)))
+                      AND dbos.session_is_gone(lock_key)))
              FOR NO KEY UPDATE SKIP LOCKED
         ), declared AS (
           UPDATE dbos.executors e
              SET dead_at = now()
-            FROM expired
-           WHERE e.id = expired.id
+            FROM gone
+           WHERE e.id = gone.id
           RETURNING e.id
         ), owner AS ( -- one index probe for each executor that owns anything, however much it owns
           (SELECT executor_id FROM dbos.workflows WHERE status = 'PENDING' ORDER BY executor_id LIMIT 1)
@@ -161,10 +139,9 @@ export class PrismaExecutorRepository implements ExecutorRepository {
     );
   }
 
-  async remove({ id, incarnation }: Identity): Promise<void> {
+  async remove(id: string): Promise<void> {
     await this.database.query<{ id: string }>(
-      (client) => client.$queryRaw`
-        DELETE FROM dbos.executors WHERE id = ${id} AND incarnation = ${incarnation} RETURNING id`,
+      (client) => client.$queryRaw`DELETE FROM dbos.executors WHERE id = ${id} RETURNING id`,
     );
     await this.session?.close();
   }
@@ -175,12 +152,25 @@ export class PrismaExecutorRepository implements ExecutorRepository {
     );
     return row?.now ?? new Date();
   }
+
+  /** A lock that the application's own connections cannot see would tell nobody anything. */
+  private async verifySession(): Promise<void> {
+    const pid = await this.session?.backendPid().catch(() => undefined);
+    if (pid === undefined) return; // lost again meanwhile
+    const [row] = await this.database.query<{ visible: boolean }>(
+      (client) => client.$queryRaw`
+        SELECT EXISTS (SELECT FROM pg_locks
+                        WHERE locktype = 'advisory' AND pid = ${pid}::int
+                          AND database = (SELECT oid FROM pg_database WHERE datname = current_database())) AS visible`,
+    );
+    if (!row?.visible) await this.session?.disable();
+  }
 }
 
 /** Whether a process of this machine has ended. One of another machine may live. */
 function processIsGone({ hostname, pid }: ExecutorHolder, ownHostname: string): boolean {
   if (hostname !== ownHostname) return false;
-  if (pid === process.pid) return true; // we are not the one that wrote this, so its number was given to us
+  if (pid === process.pid) return false; // another engine of this very process, or a number used again
   try {
     process.kill(pid, 0); // signal 0 only asks
     return false;

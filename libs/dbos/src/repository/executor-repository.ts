@@ -1,25 +1,26 @@
-/** Who is alive: the processes that run workflows, judged by the database's clock. */
+/** Who is alive: the processes that run workflows, judged by the database. */
 
 export interface ExecutorRegistration {
+  /** Unique for each joining of a process. */
   readonly id: string;
-  /** Unique for each start of a process, so that two processes with one id are told apart. */
-  readonly incarnation: string;
+  /** At most one live executor has it; undefined for none. */
+  readonly name?: string;
   readonly leaseMs: number;
   readonly hostname: string;
   readonly pid: number;
   readonly applicationVersion?: string;
 }
 
-/** The live process that already uses an id. */
+/** The executor that already uses a name. */
 export interface ExecutorHolder {
+  readonly id: string;
   readonly hostname: string;
   readonly pid: number;
-  readonly incarnation: string;
   readonly leaseEndsInMs: number;
 }
 
 export interface Heartbeat {
-  /** False when the executor was declared dead (or replaced): it owns nothing any more. */
+  /** False when the executor was declared dead: it owns nothing any more. */
   readonly alive: boolean;
   /** The database's clock at the time of the heartbeat. */
   readonly databaseNow: Date;
@@ -28,17 +29,20 @@ export interface Heartbeat {
 }
 
 export interface ExecutorRepository {
-  /** Enters the executor unless a live process holds its id; then returns that holder. */
+  /**
+   * Enters the executor, and declares dead whoever had its name and is gone. While its name may still be in use by a
+   * live process, it is not entered, and that holder is returned.
+   */
   register(executor: ExecutorRegistration): Promise<ExecutorHolder | undefined>;
 
-  /** Renews the lease and declares dead those executors whose lease has run out. */
-  heartbeat(executor: { readonly id: string; readonly incarnation: string }): Promise<Heartbeat>;
+  /** Renews the lease and declares dead those executors that are gone. */
+  heartbeat(id: string): Promise<Heartbeat>;
 
   /** Removes dead executors that own nothing any more. */
   bury(ids: readonly string[]): Promise<void>;
 
   /** Takes this executor off the list at a graceful stop. */
-  remove(executor: { readonly id: string; readonly incarnation: string }): Promise<void>;
+  remove(id: string): Promise<void>;
 
   /** The database's clock. */
   databaseNow(): Promise<Date>;

@@ -27,7 +27,7 @@ export interface CustomType<T extends object = object, D = unknown> {
 export type CustomTypes = readonly CustomType<never, never>[];
 
 /** A registered type as the library calls it: any object in, any object out. */
-export type AnyCustomType = CustomType<object, unknown>;
+export type AnyCustomType = CustomType;
 
 /**
  * The types by name.
@@ -37,10 +37,14 @@ export function customTypesByName(types: CustomTypes): ReadonlyMap<string, AnyCu
   const byName = new Map<string, AnyCustomType>();
   for (const type of types as readonly AnyCustomType[]) {
     if (typeof type.name !== 'string' || type.name === '') {
-      throw new InvalidArgumentError('A custom type for the serializer needs a name: it is stored with its values.');
+      throw new InvalidArgumentError(
+        'A custom type for the serializer needs a name: it is stored with its values.',
+      );
     }
     if (byName.has(type.name)) {
-      throw new InvalidArgumentError(`Two custom types are named "${type.name}". Give each its own name.`);
+      throw new InvalidArgumentError(
+        `Two custom types are named "${type.name}". Give each its own name.`,
+      );
     }
     byName.set(type.name, type);
   }

@@ -24,14 +24,21 @@ const STANDARD_PROPERTIES: ReadonlySet<string> = new Set(['name', 'message', 'st
 
 /** Takes an error apart. Throws only where the error itself does, as a getter for its `cause` may. */
 export function readErrorParts(error: Error): LiveErrorParts {
-  const stack = readText(error, 'stack');
   return {
-    name: readText(error, 'name') ?? 'Error',
-    message: readText(error, 'message') ?? '',
-    ...(stack !== undefined && { stack }),
+    ...readErrorTexts(error),
     ...readCause(error),
     ...readErrors(error),
     fields: readFields(error),
+  };
+}
+
+/** The texts of an error, as far as they can be read. Never throws. */
+export function readErrorTexts(error: Error): Pick<ErrorParts, 'name' | 'message' | 'stack'> {
+  const stack = read(error, 'stack');
+  return {
+    name: text(read(error, 'name')) ?? 'Error',
+    message: text(read(error, 'message')) ?? '',
+    ...(typeof stack === 'string' && { stack }),
   };
 }
 
@@ -44,8 +51,9 @@ export function makeError(parts: ErrorParts): Error {
 export function fillError(error: Error, parts: ErrorParts): Error {
   define(error, 'name', parts.name);
   define(error, 'message', parts.message);
-  // Also when there is none: the stack of this very call would be a lie.
-  define(error, 'stack', parts.stack);
+  // Also when there is none: the stack of this very call would be a lie. Assigned, as defining it would first format
+  // that one.
+  error.stack = parts.stack;
   if ('cause' in parts) define(error, 'cause', parts.cause);
   if (parts.errors !== undefined) define(error, 'errors', parts.errors);
   for (const [key, value] of parts.fields) define(error, key, value, 'enumerable');
@@ -61,14 +69,17 @@ function define(error: Error, key: string, value: unknown, enumerable?: 'enumera
   });
 }
 
-/** A text property, own or of the class; `undefined` when it cannot be read or is no text. */
-function readText(error: Error, key: 'name' | 'message' | 'stack'): string | undefined {
+/** A property, own or of the class; nothing when it cannot be read. */
+function read(error: Error, key: string): unknown {
   try {
-    const value: unknown = error[key];
-    return typeof value === 'string' ? value : undefined;
+    return (error as unknown as Record<string, unknown>)[key];
   } catch {
     return undefined;
   }
+}
+
+function text(value: unknown): string | undefined {
+  return typeof value === 'string' ? value : undefined;
 }
 
 function readCause(error: Error): { readonly cause?: unknown } {
@@ -77,7 +88,9 @@ function readCause(error: Error): { readonly cause?: unknown } {
 
 function readErrors(error: Error): { readonly errors?: readonly unknown[] } {
   const property = Object.getOwnPropertyDescriptor(error, 'errors');
-  return property && !property.enumerable && Array.isArray(property.value) ? { errors: property.value } : {};
+  return property && !property.enumerable && Array.isArray(property.value)
+    ? { errors: property.value }
+    : {};
 }
 
 function readFields(error: Error): LiveErrorParts['fields'] {
@@ -89,6 +102,6 @@ function readFields(error: Error): LiveErrorParts['fields'] {
 
 /** A `code` that is not an own enumerable property: programs match on it, wherever a class has put it. */
 function readHiddenCode(error: Error): LiveErrorParts['fields'] {
-  const { code } = error as { code?: unknown };
+  const code = read(error, 'code');
   return typeof code === 'string' || typeof code === 'number' ? [['code', { value: code }]] : [];
 }

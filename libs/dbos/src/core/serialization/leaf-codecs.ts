@@ -21,7 +21,10 @@ const TYPED_ARRAYS: ReadonlyMap<string, TypedArrayConstructor> = new Map(
     'BigInt64Array',
     'BigUint64Array',
   ]
-    .map((name) => [name, (globalThis as Record<string, unknown>)[name] as TypedArrayConstructor] as const)
+    .map(
+      (name) =>
+        [name, (globalThis as Record<string, unknown>)[name] as TypedArrayConstructor] as const,
+    )
     .filter(([, constructor]) => constructor !== undefined),
 );
 
@@ -89,5 +92,5 @@ function base64(buffer: ArrayBufferLike, offset: number, length: number): string
 /** In a buffer of their own: Node.js cuts small Buffers from a shared pool. */
 function bytesOf(data: unknown): ArrayBuffer {
   const bytes = Buffer.from(text(data), 'base64');
-  return bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength) as ArrayBuffer;
+  return bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength);
 }

@@ -1,8 +1,8 @@
 /** How large and how deep a stored value may be. */
 
 /**
- * Levels of nesting in a stored value. Far beyond real data, and well below what overflows the stack. On the rich
- * path it counts the levels of the stored form, in which an entry of a Map takes two and one of an Error up to three.
+ * Levels of nesting in a stored value. Far beyond real data, and below what overflows the stack. On the rich path it
+ * counts the levels of the stored form, in which an entry of a Map takes two and a field of an Error four.
  */
 export const MAX_DEPTH = 1_000;
 

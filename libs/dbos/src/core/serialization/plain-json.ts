@@ -1,17 +1,24 @@
 /** The fast path: values that are JSON data already, and their serializer. */
 import { types } from 'node:util';
+import { PLAIN_JSON_FORMAT, type Serializer } from './format.js';
 import { MAX_DEPTH } from './limits.js';
-import type { Serializer } from './serializer.js';
-
-/** Format of values that are JSON data already. */
-export const PLAIN_JSON_FORMAT = 'json';
+import { UndecodableValueError } from './serialization-error.js';
 
 /** Writes JSON data as JSON. Only for values that `isPlainJson` accepts; anything else would be changed silently. */
 export const plainJsonSerializer: Serializer = {
   name: PLAIN_JSON_FORMAT,
   serialize: (value) => JSON.stringify(value),
-  deserialize: (text) => JSON.parse(text) as unknown,
+  deserialize: parse,
 };
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    // Without the parser's message, which would quote the text.
+    throw new UndecodableValueError(PLAIN_JSON_FORMAT, 'it is not valid JSON');
+  }
+}
 
 /**
  * Whether JSON keeps `value` exactly: null, booleans, strings, finite numbers except -0, and trees of ordinary
@@ -64,7 +71,8 @@ function isPlainObject(object: object, depth: number, seen: Set<object>): boolea
     if (key === '__proto__') return false;
     // The descriptor, not the property: a getter must not run, and JSON would skip what is not enumerable.
     const property = Object.getOwnPropertyDescriptor(object, key);
-    if (!property?.enumerable || property.get !== undefined || property.set !== undefined) return false;
+    if (!property?.enumerable || property.get !== undefined || property.set !== undefined)
+      return false;
     if (!isPlain(property.value, depth, seen)) return false;
   }
   return true;

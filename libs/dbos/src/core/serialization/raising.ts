@@ -1,5 +1,6 @@
 /** Turns what superjson has read back into the value that was lowered; the mirror of `lowering.ts`. */
 import type { AnyCustomType } from './custom-type.js';
+import { damaged } from './damage.js';
 import { type ErrorField, fillError } from './error-parts.js';
 import { raiseLeaf } from './leaf-codecs.js';
 import { MAX_DEPTH } from './limits.js';
@@ -25,7 +26,7 @@ class Raising {
   raise(node: unknown): unknown {
     if (typeof node !== 'object' || node === null) return node;
     // Deeper than anything lowering makes; where the stack ends is not for stored text to find out.
-    if (this.depth > MAX_DEPTH) throw new RangeError('it is nested too deeply');
+    if (this.depth > MAX_DEPTH) throw damaged('it is nested too deeply');
     this.depth += 1;
     const raised = node instanceof Tagged ? this.raiseTagged(node) : this.raiseContainer(node);
     this.depth -= 1;
@@ -38,7 +39,7 @@ class Raising {
     if (Array.isArray(container)) this.raiseItems(container);
     else if (container instanceof Map) this.raiseMap(container);
     else if (container instanceof Set) this.raiseSet(container);
-    else if (!(container instanceof Date) && !(container instanceof URL)) this.raiseProperties(container);
+    else if (!(container instanceof Date || container instanceof URL)) this.raiseObject(container);
     return container;
   }
 
@@ -46,7 +47,10 @@ class Raising {
     for (let index = 0; index < array.length; index += 1) array[index] = this.raise(array[index]);
   }
 
-  private raiseProperties(object: object): void {
+  private raiseObject(object: object): void {
+    // Edited text can make superjson assign to the `__proto__` of a tagged value.
+    if (Object.getPrototypeOf(object) !== Object.prototype)
+      throw damaged('it holds a strange object');
     const properties = object as Record<string, unknown>;
     // Only objects are raised to something else. Assigning keeps own `__proto__` keys of edited rows what they are.
     for (const key of Object.keys(object)) {
@@ -56,7 +60,10 @@ class Raising {
   }
 
   private raiseMap(map: Map<unknown, unknown>): void {
-    const entries = Array.from(map, ([key, value]) => [this.raise(key), this.raise(value)] as const);
+    const entries = Array.from(
+      map,
+      ([key, value]) => [this.raise(key), this.raise(value)] as const,
+    );
     map.clear();
     for (const [key, value] of entries) map.set(key, value);
   }
@@ -94,16 +101,25 @@ class Raising {
   }
 
   private raiseWhole(tagged: Tagged): object {
-    const object = tagged.type.startsWith(CUSTOM_PREFIX) ? this.raiseCustom(tagged) : raiseLeaf(tagged);
-    if (object === undefined) throw new TypeError(`it holds a "${tagged.type}", which is unknown here`);
+    const object = tagged.type.startsWith(CUSTOM_PREFIX)
+      ? this.raiseCustom(tagged)
+      : raiseLeaf(tagged);
+    if (object === undefined) throw damaged(`it holds a "${tagged.type}", which is unknown here`);
     return object;
   }
 
   private raiseCustom({ type, data }: Tagged): object {
     const name = type.slice(CUSTOM_PREFIX.length);
     const custom = this.types.get(name);
-    if (!custom) throw new TypeError(`it holds a value of the type "${name}", which is not registered here`);
-    return custom.deserialize(new Raising(this.types, this.depth).raise(data));
+    if (!custom) {
+      throw damaged(`it holds a value of the type "${name}", which is not registered here`);
+    }
+    const raised = new Raising(this.types, this.depth).raise(data);
+    try {
+      return custom.deserialize(raised);
+    } catch (error) {
+      throw damaged(`the registered type "${name}" could not read its data`, { cause: error });
+    }
   }
 
   private raiseEntries(object: object, entries: Iterable<[string, unknown]>): object {
@@ -124,16 +140,19 @@ class Raising {
     return fillError(error, {
       name: String(name),
       message: String(message),
-      ...(stack !== undefined && { stack: String(stack) }),
+      ...(typeof stack === 'string' && { stack }),
       ...('cause' in data && { cause: this.raise(data['cause']) }),
       ...('errors' in data && { errors: this.raise(data['errors']) as readonly unknown[] }),
-      fields: Array.from(data['fields'] as Iterable<ErrorField>, ([key, field]) => [key, this.raise(field)] as const),
+      fields: Array.from(
+        data['fields'] as Iterable<ErrorField>,
+        ([key, field]) => [key, this.raise(field)] as const,
+      ),
     });
   }
 
   private referenced(number: unknown): object {
-    const object = this.objects[number as number];
-    if (typeof object !== 'object') throw new TypeError('it refers to a part of itself that does not exist');
+    const object = typeof number === 'number' ? this.objects[number] : undefined;
+    if (object === undefined) throw damaged('it refers to a part that does not exist');
     return object;
   }
 }

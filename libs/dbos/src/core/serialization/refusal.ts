@@ -7,7 +7,8 @@ export function refusalOfInstance(object: object): string {
   const className = classNameOf(object);
   if (types.isProxy(object)) return 'it is a Proxy; pass a plain copy of what is behind it';
   if (types.isPromise(object)) return 'it is a Promise; await it first';
-  if (types.isBoxedPrimitive(object)) return `it is a ${className} object; pass the primitive value`;
+  if (types.isBoxedPrimitive(object))
+    return `it is a ${className} object; pass the primitive value`;
   if (hasToJson(object)) {
     return (
       `it is an instance of ${className}, and its toJSON() is a way out but none back; ` +
@@ -22,7 +23,11 @@ export function refusalOfInstance(object: object): string {
 
 /** Whether the class of `object` offers JSON; looked up without running a getter. */
 function hasToJson(object: object): boolean {
-  for (let at: object | null = object; at !== null; at = Object.getPrototypeOf(at) as object | null) {
+  for (
+    let at: object | null = object;
+    at !== null;
+    at = Object.getPrototypeOf(at) as object | null
+  ) {
     if (types.isProxy(at)) return false;
     if (Object.hasOwn(at, 'toJSON')) return true;
   }

@@ -64,5 +64,7 @@ export class UndecodableValueError extends DbosError {
 }
 
 function describeSize(sizeBytes: number): string {
-  return Number.isFinite(sizeBytes) ? `${sizeBytes} bytes` : 'more characters than one string can hold';
+  return Number.isFinite(sizeBytes)
+    ? `${sizeBytes} bytes`
+    : 'more characters than one string can hold';
 }

@@ -1,33 +1,25 @@
 /** Values and their stored text: the port for serializers, and the set of them that an application reads with. */
 import { InvalidArgumentError } from '../errors.js';
-import { decodeErrorRecord, encodeThrown } from './error-encoding.js';
+import { encodeThrown } from './error-encoding.js';
+import { errorFromRecord } from './error-record.js';
+import {
+  type EncodedValue,
+  PLAIN_JSON_FORMAT,
+  type Serializer,
+  SUPERJSON_FORMAT,
+} from './format.js';
 import { DEFAULT_MAX_BYTES } from './limits.js';
-import { isPlainJson, PLAIN_JSON_FORMAT, plainJsonSerializer } from './plain-json.js';
+import { isPlainJson, plainJsonSerializer } from './plain-json.js';
+import {
+  UndecodableValueError,
+  UnknownFormatError,
+  UnserializableValueError,
+  ValueTooLargeError,
+} from './serialization-error.js';
 import { isStackOverflow } from './stack-overflow.js';
-import { UndecodableValueError, UnknownFormatError, UnserializableValueError, ValueTooLargeError } from './serialization-error.js';
-import { createSuperjsonSerializer, SUPERJSON_FORMAT } from './superjson-serializer.js';
+import { createSuperjsonSerializer } from './superjson-serializer.js';
 
-/** Turns values into text and back. Its name is stored on every row, so that rows outlive a change of serializer. */
-export interface Serializer {
-  readonly name: string;
-  /** Whether values that are JSON data already may be stored as JSON, past this serializer. Not, unless it says so. */
-  readonly acceptsPlainJson?: boolean;
-  /**
-   * Text of which `deserialize` makes an equal value.
-   * @param root what messages should call the value
-   * @throws when the value would not come back the same
-   */
-  serialize(value: unknown, root?: string): string;
-  /** @throws when the text is none of this serializer */
-  deserialize(text: string): unknown;
-}
-
-/** A value as it is stored. */
-export interface EncodedValue {
-  readonly text: string;
-  /** Name of the serializer that wrote it. */
-  readonly format: string;
-}
+export type { EncodedValue, Serializer };
 
 export interface SerializerSetOptions {
   /** Writes all values. Default: `createSuperjsonSerializer()`. */
@@ -75,7 +67,8 @@ export class SerializerSet {
     try {
       return serializer.deserialize(text);
     } catch (error) {
-      throw undecodable(format, error);
+      if (error instanceof UndecodableValueError) throw error;
+      throw new UndecodableValueError(format, 'its serializer failed', { cause: error });
     }
   }
 
@@ -92,16 +85,23 @@ export class SerializerSet {
   decodeError(encoded: EncodedValue): Error {
     const record = this.decode(encoded);
     try {
-      return decodeErrorRecord(record, this.revive);
+      return errorFromRecord(record, this.revive);
     } catch (error) {
-      throw undecodable(encoded.format, error);
+      throw new UndecodableValueError(encoded.format, 'it is no record of an error', {
+        cause: error,
+      });
     }
   }
 
   private serializedBy(serializer: Serializer, value: unknown, root: string): string {
     const text = this.attempt(serializer, value, root);
-    const fault = textFault(text);
-    if (fault) throw new UnserializableValueError(root, `the serializer "${serializer.name}" returned ${fault}`);
+    // Not for JSON: it escapes both, and this is the hot path.
+    const fault = serializer === plainJsonSerializer ? undefined : textFault(text);
+    if (fault)
+      throw new UnserializableValueError(
+        root,
+        `the serializer "${serializer.name}" returned ${fault}`,
+      );
     return text;
   }
 
@@ -110,11 +110,14 @@ export class SerializerSet {
       return serializer.serialize(value, root);
     } catch (error) {
       if (error instanceof UnserializableValueError) throw error;
-      if (isStackOverflow(error)) throw new UnserializableValueError(root, 'it is nested too deeply');
+      if (isStackOverflow(error))
+        throw new UnserializableValueError(root, 'it is nested too deeply');
       if (error instanceof RangeError && error.message.includes('string length')) {
         throw new ValueTooLargeError(root, Number.POSITIVE_INFINITY, this.maxBytes);
       }
-      throw new UnserializableValueError(root, `the serializer "${serializer.name}" refused it`, { cause: error });
+      throw new UnserializableValueError(root, `the serializer "${serializer.name}" refused it`, {
+        cause: error,
+      });
     }
   }
 
@@ -130,7 +133,9 @@ function readersByName(configured: readonly Serializer[]): ReadonlyMap<string, S
   const readers = new Map([[PLAIN_JSON_FORMAT, plainJsonSerializer]]);
   for (const serializer of configured) {
     if (typeof serializer.name !== 'string' || serializer.name === '') {
-      throw new InvalidArgumentError('A serializer needs a name: it is stored on every row that it writes.');
+      throw new InvalidArgumentError(
+        'A serializer needs a name: it is stored on every row that it writes.',
+      );
     }
     if (readers.has(serializer.name)) {
       throw new InvalidArgumentError(
@@ -145,21 +150,16 @@ function readersByName(configured: readonly Serializer[]): ReadonlyMap<string, S
 
 function checkedLimit(maxBytes: number): number {
   if (maxBytes > 0) return maxBytes;
-  throw new InvalidArgumentError(`serializer: maxBytes must be a number above 0, not ${String(maxBytes)}.`);
+  throw new InvalidArgumentError(
+    `serializer: maxBytes must be a number above 0, not ${String(maxBytes)}.`,
+  );
 }
 
 /** What PostgreSQL would refuse or change in a TEXT. Our own formats escape both. */
 function textFault(text: unknown): string | undefined {
   if (typeof text !== 'string') return `${typeof text} instead of text (it must not be async)`;
   if (text.includes('\0')) return 'text with a NUL character, which PostgreSQL refuses';
-  if (/\p{Surrogate}/u.test(text)) return 'text with half of a surrogate pair, which UTF-8 cannot hold';
+  if (/\p{Surrogate}/u.test(text))
+    return 'text with half of a surrogate pair, which UTF-8 cannot hold';
   return undefined;
-}
-
-function undecodable(format: string, error: unknown): UndecodableValueError {
-  if (error instanceof UndecodableValueError) return error;
-  // Its message would quote the text.
-  if (error instanceof SyntaxError) return new UndecodableValueError(format, 'it is damaged (not valid JSON)');
-  const reason = error instanceof Error && error.message ? error.message : 'its serializer failed';
-  return new UndecodableValueError(format, reason, { cause: error });
 }

@@ -1,14 +1,13 @@
 /** The default serializer: superjson, made exact for every value it accepts. */
-import { SuperJSON } from 'superjson';
+import { SuperJSON, type SuperJSONResult } from 'superjson';
 import { customTypesByName, type CustomTypes } from './custom-type.js';
+import { damaged } from './damage.js';
+import { SUPERJSON_FORMAT, type Serializer } from './format.js';
 import { lower } from './lowering.js';
 import { raise } from './raising.js';
-import type { Serializer } from './serializer.js';
+import { UndecodableValueError } from './serialization-error.js';
 import { checkedEnvelope, TAGGED_CLASS } from './superjson-envelope.js';
 import { Tagged } from './tagged.js';
-
-/** Format of values that JSON alone would change. */
-export const SUPERJSON_FORMAT = 'superjson';
 
 export interface SuperjsonSerializerOptions {
   /** Types of the application that are to come back as themselves. */
@@ -39,12 +38,22 @@ export function createSuperjsonSerializer(options: SuperjsonSerializerOptions = 
     acceptsPlainJson: true,
     serialize(value, root = 'value') {
       // Without superjson's list of equal objects: lowering has left none, and equal BigInts are no such thing.
-      const { json, meta } = superjson.serialize(lower(value, { root, types }));
+      const { json, meta } = superjson.serialize(lower(value, root, types));
       return JSON.stringify({ json, ...(meta?.values && { meta: { values: meta.values, v: 1 } }) });
     },
     deserialize(text) {
-      const { json, meta } = checkedEnvelope(JSON.parse(text));
-      return raise(superjson.deserialize({ json, meta } as Parameters<SuperJSON['deserialize']>[0], { inPlace: true }), types);
+      try {
+        const { json, meta } = checkedEnvelope(JSON.parse(text));
+        const tree: unknown = superjson.deserialize({ json, meta } as SuperJSONResult, {
+          inPlace: true,
+        });
+        return raise(tree, types);
+      } catch (error) {
+        // Other errors come from parsers, whose messages would quote the text.
+        throw error instanceof UndecodableValueError
+          ? error
+          : damaged('it is not what this serializer writes');
+      }
     },
   };
 }

@@ -37,7 +37,9 @@ export function kindOf(value: object): ValueKind {
 export function isError(value: unknown): value is Error {
   if (types.isNativeError(value)) return true;
   try {
-    return value instanceof Error || Object.prototype.toString.call(value) === '[object DOMException]';
+    return (
+      value instanceof Error || Object.prototype.toString.call(value) === '[object DOMException]'
+    );
   } catch {
     return false; // A proxy that refuses to answer.
   }
@@ -46,7 +48,11 @@ export function isError(value: unknown): value is Error {
 /** Name of the class of `value`, for messages. Runs no code of the value. */
 export function classNameOf(value: object): string {
   if (types.isProxy(value)) return 'Proxy';
-  for (let at = Object.getPrototypeOf(value) as object | null; at !== null; at = Object.getPrototypeOf(at) as object | null) {
+  for (
+    let at = Object.getPrototypeOf(value) as object | null;
+    at !== null;
+    at = Object.getPrototypeOf(at) as object | null
+  ) {
     const name = ownClassName(at);
     if (name) return name;
   }
@@ -79,7 +85,9 @@ function isBuiltinPrototype(prototype: object, className: string): boolean {
   if (typeof constructor !== 'function' || constructor.prototype !== prototype) return false;
   if (constructor === (globalThis as Record<string, unknown>)[className]) return true;
   // No function written in JavaScript can make its source text look like this.
-  return Function.prototype.toString.call(constructor) === `function ${className}() { [native code] }`;
+  return (
+    Function.prototype.toString.call(constructor) === `function ${className}() { [native code] }`
+  );
 }
 
 function ownClassName(prototype: object): string | undefined {

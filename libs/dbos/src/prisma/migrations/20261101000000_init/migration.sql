@@ -78,10 +78,10 @@ CREATE TABLE dbos.steps (
 );
 
 -- One row for each process that runs workflows; it lives as long as its heartbeat, by this database's clock.
--- A handful of rows: the primary key is the only index.
+-- A handful of rows.
 CREATE TABLE dbos.executors (
-  id                  text        COLLATE "C" NOT NULL,
-  incarnation         text        NOT NULL,                       -- new at every start of a process under this id
+  id                  text        COLLATE "C" NOT NULL,           -- new at every joining of a process
+  name                text        COLLATE "C",                    -- the configured id, if there is one
   application_version text,
   hostname            text        NOT NULL,
   pid                 integer     NOT NULL,
@@ -92,4 +92,19 @@ CREATE TABLE dbos.executors (
   dead_at             timestamptz,
 
   CONSTRAINT executors_pkey PRIMARY KEY (id)
+);
+
+-- Two live processes never share a configured id.
+CREATE UNIQUE INDEX executors_name_idx ON dbos.executors (name) WHERE dead_at IS NULL;
+
+-- Whether the session that held an executor's advisory lock has ended. Unknown, hence false, for one that has none.
+-- A bigint key stands in pg_locks as two halves, with objsubid 1 (PostgreSQL manual, "pg_locks").
+CREATE FUNCTION dbos.session_is_gone(lock_key bigint) RETURNS boolean
+LANGUAGE sql STABLE
+RETURN lock_key IS NOT NULL AND NOT EXISTS (
+  SELECT FROM pg_catalog.pg_locks l
+   WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+     AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())
+     AND l.classid::bigint = (lock_key >> 32) & 4294967295
+     AND l.objid::bigint = lock_key & 4294967295
 );
