@@ -1,0 +1,29 @@
+import { Module } from '@nestjs/common';
+import { ConfigModule } from '@nestjs/config';
+import { DbosModule } from 'nestjs-dbos';
+import { EnvironmentSchema } from './config/environment.js';
+import { HealthModule } from './health/health.module.js';
+import { OrdersModule } from './orders/orders.module.js';
+import { OutOfStockError, PaymentDeclinedError } from './orders/refusals.js';
+import { PrismaModule } from './prisma/prisma.module.js';
+import { PrismaService } from './prisma/prisma.service.js';
+
+@Module({
+  imports: [
+    ConfigModule.forRoot({
+      isGlobal: true,
+      ignoreEnvFile: true,
+      validationSchema: EnvironmentSchema,
+    }),
+    PrismaModule,
+    OrdersModule,
+    HealthModule,
+    DbosModule.forRoot({
+      prisma: PrismaService,
+      // The checkout asks for these with `instanceof`, also when a replay reads them from the database.
+      errors: [OutOfStockError, PaymentDeclinedError],
+      executorId: process.env['EXECUTOR_ID'],
+    }),
+  ],
+})
+export class AppModule {}

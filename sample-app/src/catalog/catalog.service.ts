@@ -1,0 +1,42 @@
+/** What the shop sells, and at which price. */
+import { BadRequestException, Injectable } from '@nestjs/common';
+import type { Product } from '../generated/prisma/client.js';
+import type { Order, OrderRequest } from '../orders/order.js';
+import { PrismaService } from '../prisma/prisma.service.js';
+
+@Injectable()
+export class CatalogService {
+  constructor(private readonly prisma: PrismaService) {}
+
+  products(): Promise<Product[]> {
+    return this.prisma.product.findMany({ orderBy: { sku: 'asc' } });
+  }
+
+  /**
+   * Gives an order its prices, those of now. Its lines come back sorted by product.
+   * @throws BadRequestException naming each line whose product the shop does not have
+   */
+  async price({ lines, ...request }: OrderRequest): Promise<Order> {
+    const products = await this.prisma.product.findMany({
+      where: { sku: { in: lines.map(({ sku }) => sku) } },
+      orderBy: { sku: 'asc' },
+    });
+    assertAllFound(lines, products);
+    const quantities = new Map(lines.map(({ sku, quantity }) => [sku, quantity]));
+    const priced = products.map(({ sku, priceCents }) => ({
+      sku,
+      quantity: quantities.get(sku) ?? 0,
+      priceCents,
+    }));
+    const totalCents = priced.reduce((sum, line) => sum + line.quantity * line.priceCents, 0);
+    return { ...request, lines: priced, totalCents };
+  }
+}
+
+function assertAllFound(lines: OrderRequest['lines'], products: readonly Product[]): void {
+  const known = new Set(products.map(({ sku }) => sku));
+  const reasons = lines.flatMap(({ sku }, index) =>
+    known.has(sku) ? [] : [`lines.${index}.sku: the shop has no product "${sku}"`],
+  );
+  if (reasons.length > 0) throw new BadRequestException(reasons);
+}

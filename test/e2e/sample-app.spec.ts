@@ -1,0 +1,288 @@
+// The sample shop as its customers meet it, with a payment gateway that fails when the test says so.
+import { once } from 'node:events';
+import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { jest } from '@jest/globals';
+import type { INestApplication } from '@nestjs/common';
+import { Test } from '@nestjs/testing';
+import request from 'supertest';
+import { createGateway } from '../../sample-app/src/gateway/gateway-server.js';
+import { Ledger } from '../../sample-app/src/gateway/ledger.js';
+import type { Mishap } from '../../sample-app/src/gateway/mishaps.js';
+import type { OrderReport } from '../../sample-app/src/orders/order-reports.service.js';
+import { createTestDatabase, type TestDatabase } from '../support/database.js';
+import { eventually } from '../support/eventually.js';
+
+const ledger = new Ledger();
+/** What goes wrong with the next calls, in order; after that nothing. */
+const mishaps: Mishap[] = [];
+let gateway: Server;
+let database: TestDatabase;
+let shop: INestApplication;
+
+beforeAll(async () => {
+  gateway = createGateway({ ledger, mishap: () => mishaps.shift() ?? 'none' });
+  await once(gateway.listen(0, '127.0.0.1'), 'listening');
+  database = await createTestDatabase();
+  process.env['DATABASE_URL'] = database.url;
+  process.env['GATEWAY_URL'] = `http://127.0.0.1:${(gateway.address() as AddressInfo).port}`;
+  shop = await openShop();
+});
+
+beforeEach(() => {
+  packFor(500);
+});
+
+afterEach(() => {
+  jest.restoreAllMocks();
+});
+
+afterAll(async () => {
+  await shop.close();
+  await database.drop();
+  gateway.close();
+});
+
+/** The module reads the environment when it is loaded, so it is loaded after that is set. */
+async function openShop(): Promise<INestApplication> {
+  const { AppModule } = await import('../../sample-app/src/app.module.js');
+  const testing = await Test.createTestingModule({ imports: [AppModule] }).compile();
+  return testing.createNestApplication({ logger: false }).init();
+}
+
+/** The workflow draws from 500 to 1,500 ms. */
+function packFor(ms: number): void {
+  jest.spyOn(Math, 'random').mockReturnValue((ms - 500) / 1_000);
+}
+
+function anOrder(id: string, changes: object = {}): object {
+  return {
+    id,
+    customer: 'Ada',
+    card: 'tok_visa',
+    lines: [{ sku: 'teapot', quantity: 2 }],
+    ...changes,
+  };
+}
+
+function place(order: object): request.Test {
+  return request(shop.getHttpServer()).post('/orders').send(order);
+}
+
+async function report(id: string): Promise<OrderReport> {
+  const { body } = await request(shop.getHttpServer()).get(`/orders/${id}`).expect(200);
+  return body;
+}
+
+function ended(id: string): Promise<OrderReport> {
+  return eventually(async () => {
+    const order = await report(id);
+    expect(order.workflow.completedAt).not.toBeNull();
+    return order;
+  });
+}
+
+async function stockOf(wanted: string): Promise<number> {
+  const { body } = await request(shop.getHttpServer()).get('/products').expect(200);
+  return body.find(({ sku }: { sku: string }) => sku === wanted).stock;
+}
+
+function chargesOf(id: string): Ledger['charges'] {
+  return ledger.charges.filter(({ orderId }) => orderId === id);
+}
+
+describe('An order', () => {
+  it('is accepted at once, carried out step by step, and ends with a receipt', async () => {
+    const stock = await stockOf('teapot');
+
+    const { body } = await place(anOrder('happy')).expect(202);
+    const order = await ended('happy');
+
+    expect(body).toMatchObject({ id: 'happy', links: { self: '/orders/happy' } });
+    const [charge] = chargesOf('happy');
+    expect(order).toMatchObject({
+      status: 'SHIPPED',
+      receipt: { orderId: 'happy', totalCents: 9_800, chargeId: charge?.chargeId },
+      workflow: { status: 'SUCCESS' },
+    });
+    expect(order.trackingCode).toBe(order.receipt?.trackingCode);
+    expect(order.steps.map(({ name }) => name)).toEqual([
+      'OrdersService.open',
+      'InventoryService.reserve',
+      'PaymentService.charge',
+      'drawPackingTime',
+      'flow.sleep',
+      'ShippingService.ship',
+    ]);
+    expect(await stockOf('teapot')).toBe(stock - 2);
+  });
+
+  it('is charged once, though the gateway fails and answers get lost', async () => {
+    mishaps.push('unavailable', 'lost answer');
+
+    await place(anOrder('unlucky')).expect(202);
+    const order = await ended('unlucky');
+
+    expect(order.status).toBe('SHIPPED');
+    expect(order.steps).toContainEqual(
+      expect.objectContaining({ name: 'PaymentService.charge', attempts: 3 }),
+    );
+    expect(chargesOf('unlucky')).toEqual([expect.objectContaining({ calls: 3, captures: 1 })]);
+  });
+
+  it('that is sent twice under one id is one order', async () => {
+    await Promise.all([place(anOrder('twice')).expect(202), place(anOrder('twice')).expect(202)]);
+    const first = await ended('twice');
+    const again = await place(anOrder('twice', { customer: 'Eve' })).expect(202);
+
+    expect(again.body).toMatchObject({ id: 'twice', status: 'SHIPPED' });
+    expect(await report('twice')).toEqual(first);
+    expect(chargesOf('twice')).toEqual([expect.objectContaining({ calls: 1, captures: 1 })]);
+  });
+
+  it('is refused when the card is declined, and its stock is given back', async () => {
+    const stock = await stockOf('teapot');
+
+    await place(anOrder('declined', { card: 'tok_declined' })).expect(202);
+    const order = await ended('declined');
+
+    expect(order).toMatchObject({
+      status: 'REFUSED',
+      error: {
+        name: 'PaymentDeclinedError',
+        message: 'The card was declined: insufficient funds.',
+      },
+      workflow: { status: 'ERROR' },
+    });
+    expect(order.steps.map(({ name, attempts }) => `${name} ${attempts}`)).toEqual([
+      'OrdersService.open 1',
+      'InventoryService.reserve 1',
+      'PaymentService.charge 1',
+      'InventoryService.release 1',
+      'OrdersService.refuse 1',
+    ]);
+    expect(await stockOf('teapot')).toBe(stock);
+  });
+
+  it('is refused when one of its products is sold out, and takes nothing of the others', async () => {
+    const stock = await stockOf('cup');
+
+    const lines = [
+      { sku: 'whisk', quantity: 4 },
+      { sku: 'cup', quantity: 1 },
+    ];
+    await place(anOrder('sold-out', { lines })).expect(202);
+    const order = await ended('sold-out');
+
+    expect(order).toMatchObject({
+      status: 'REFUSED',
+      error: { name: 'OutOfStockError', message: 'There is not enough of "whisk" in stock.' },
+    });
+    expect(chargesOf('sold-out')).toEqual([]);
+    expect(await stockOf('cup')).toBe(stock);
+  });
+
+  it('goes on where it was when the shop is closed and opened again', async () => {
+    packFor(1_499);
+    await place(anOrder('restarted')).expect(202);
+    await eventually(async () => {
+      expect((await report('restarted')).steps).toContainEqual(
+        expect.objectContaining({ name: 'flow.sleep' }),
+      );
+    });
+
+    await shop.close();
+    shop = await openShop();
+    const order = await ended('restarted');
+
+    const health = await request(shop.getHttpServer()).get('/health').expect(200);
+    expect(order).toMatchObject({
+      status: 'SHIPPED',
+      workflow: { executorId: health.body.info.workflows.recovery.executorId },
+    });
+    expect(chargesOf('restarted')).toEqual([expect.objectContaining({ calls: 1, captures: 1 })]);
+  });
+
+  it('that nobody has placed is unknown', async () => {
+    const { body } = await request(shop.getHttpServer()).get('/orders/nobody').expect(404);
+
+    expect(body.message).toBe('There is no order "nobody".');
+  });
+
+  it('stands among the newest', async () => {
+    await place(anOrder('newest')).expect(202);
+    await ended('newest');
+
+    const { body } = await request(shop.getHttpServer()).get('/orders').expect(200);
+
+    expect(body[0]).toEqual({
+      id: 'newest',
+      status: 'SHIPPED',
+      links: { self: '/orders/newest' },
+    });
+  });
+});
+
+describe('An order that makes no sense', () => {
+  it.each([
+    ['an id with a space', { id: 'a b' }, /^id: must be 1 to 64/],
+    ['nobody to send it to', { customer: ' ' }, /^customer: /],
+    [
+      'a card number instead of a token',
+      { card: '4242424242424242' },
+      /^card: must be a card token/,
+    ],
+    ['nothing in it', { lines: [] }, /^lines: /],
+    [
+      'less than one of a product',
+      { lines: [{ sku: 'cup', quantity: 0 }] },
+      /^lines\.0\.quantity: /,
+    ],
+    [
+      'a product the shop does not have',
+      { lines: [{ sku: 'coffee', quantity: 1 }] },
+      /^lines\.0\.sku: .*"coffee"/,
+    ],
+    [
+      'a product in two lines',
+      {
+        lines: [
+          { sku: 'cup', quantity: 1 },
+          { sku: 'cup', quantity: 2 },
+        ],
+      },
+      /^lines: must name each product once/,
+    ],
+  ])('is told the reason: %s', async (_what, changes, reason) => {
+    const { body } = await place(anOrder('senseless', changes)).expect(400);
+
+    expect(body.message).toEqual([expect.stringMatching(reason)]);
+    await request(shop.getHttpServer()).get('/orders/senseless').expect(404);
+  });
+});
+
+describe('Health', () => {
+  it('shows the database and the recovery through Terminus', async () => {
+    const { body } = await request(shop.getHttpServer()).get('/health').expect(200);
+
+    expect(body).toMatchObject({
+      status: 'ok',
+      info: {
+        workflows: {
+          status: 'up',
+          databaseMs: expect.any(Number),
+          recovery: { phase: 'done', failed: 0, deadLettered: 0, suspended: 0 },
+        },
+      },
+    });
+  });
+
+  it('is at the endpoints of the library as well', async () => {
+    const server = shop.getHttpServer();
+
+    expect((await request(server).get('/dbos/health/live').expect(200)).body).toEqual({
+      alive: true,
+    });
+    expect((await request(server).get('/dbos/health/ready').expect(200)).body.ready).toBe(true);
+  });
+});
