@@ -105,6 +105,22 @@ export class RecoveryAttemptsExceededError extends DbosError {
   }
 }
 
+/** The stored arguments of a workflow cannot be read with the serializers of this application. */
+export class UnreadableArgumentsError extends DbosError {
+  readonly code = 'DBOS_UNREADABLE_ARGUMENTS';
+
+  constructor(
+    readonly workflowId: string,
+    readonly workflowName: string,
+    cause: unknown,
+  ) {
+    super(
+      `The stored arguments of workflow "${workflowId}" (${workflowName}) cannot be read: ${describeError(cause)}`,
+      { cause },
+    );
+  }
+}
+
 /** The engine is not running (not launched yet, or shut down). */
 export class EngineNotRunningError extends DbosError {
   readonly code = 'DBOS_NOT_RUNNING';
@@ -163,12 +179,13 @@ export class ForbiddenInStepError extends DbosError {
 
 /** Thrown by a step body to say that trying again is pointless; recorded at once, whatever retries remain. */
 export class FatalStepError extends DbosError {
-  readonly code = 'DBOS_FATAL_STEP';
+  /** A subclass may have its own. */
+  readonly code: string = 'DBOS_FATAL_STEP';
 }
 
 /** Thrown by a step body to set the wait before its next attempt. Counts against `maxRetries` as any failure. */
 export class RetryAfterError extends DbosError {
-  readonly code = 'DBOS_RETRY_AFTER';
+  readonly code: string = 'DBOS_RETRY_AFTER';
 
   /**
    * @param message what went wrong

@@ -26,8 +26,11 @@ export interface DispatcherParts {
 }
 
 export class Dispatcher extends Loop {
-  /** Set when a claim failed on the way: rows may be ours that nobody runs. */
+  /** Rows may be ours that nobody runs: a claim failed on the way, or a run broke off. */
   private mayHaveStrays = false;
+  /** Only what has run costs its budget of recoveries. */
+  private haveRun = false;
+  private looking = false;
   /** More may be waiting than there were slots for. */
   private starved = false;
 
@@ -38,9 +41,18 @@ export class Dispatcher extends Loop {
     super({ ...settings, name: 'Claiming workflows' });
   }
 
+  /**
+   * While rows of ours that nobody runs are looked for, nothing may become ours: what starts meanwhile is enqueued, or
+   * it would be taken for a stray.
+   */
+  get isLookingForStrays(): boolean {
+    return this.looking;
+  }
+
   /** Workflows that this executor owns without running them go back to the queue at the next tick. */
   suspectStrays(): void {
     this.mayHaveStrays = true;
+    this.haveRun = true;
     this.wake();
   }
 
@@ -104,17 +116,23 @@ export class Dispatcher extends Loop {
 
   private async requeueStrays(): Promise<void> {
     const { repository, identity, executor, starting } = this.parts;
+    const countsAsRecovery = this.haveRun;
     this.mayHaveStrays = false;
+    this.haveRun = false;
+    this.looking = true;
     const except = [...executor.running.map(({ id }) => id), ...starting()];
     try {
       await repository.queues.requeue({
         executorIds: [identity.id],
         except,
-        countsAsRecovery: true,
+        countsAsRecovery,
       });
     } catch (error) {
       this.mayHaveStrays = true;
+      this.haveRun = countsAsRecovery;
       throw error;
+    } finally {
+      this.looking = false;
     }
   }
 }

@@ -24,7 +24,10 @@ export interface EngineOptions {
   readonly applicationVersion?: string;
   /** An executor whose heartbeat is older than this is dead. Default 10,000; at least 500. */
   readonly leaseMs?: number;
-  /** Most workflows that run here at once, recovered ones included; waiting ones do not count. Default 1,000. */
+  /**
+   * Most workflows at work here at once, recovered ones included. Those that wait for another workflow, or longer than
+   * `parkAfterMs`, do not count. Default 1,000.
+   */
   readonly maxConcurrentWorkflows?: number;
   /** Longest pause between two looks for claimable workflows and for outcomes of other processes. Default 1,000. */
   readonly pollIntervalMs?: number;

@@ -1,14 +1,19 @@
 /** The engine: put together from its parts, launched, used and shut down. Knows neither Nest nor Prisma. */
-import type { ClockAndChance, EngineOptions } from './engine-options.js';
-import { resolveEngineOptions } from './engine-options.js';
 import { EngineNotRunningError, OwnershipLostError, RunCancelledError } from '../core/errors.js';
 import { assertIdentifier } from '../core/identifiers.js';
 import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
 import type { UnfinishedCounts } from '../repository/workflow-repository.js';
 import { Branches } from './branches.js';
+import { checkpoint } from './checkpoint.js';
 import { DatabaseTime } from './database-time.js';
 import { DelayedRelease } from './delayed-release.js';
 import { Dispatcher } from './dispatcher.js';
+import {
+  resolveEngineOptions,
+  type ClockAndChance,
+  type EngineOptions,
+  type ResolvedEngineOptions,
+} from './engine-options.js';
 import { Executor } from './executor.js';
 import { Flow } from './flow.js';
 import { WorkflowHandle, type HandleParts } from './handle.js';
@@ -17,6 +22,7 @@ import { Membership } from './membership.js';
 import { OutcomeCodec } from './outcome.js';
 import { OutcomeWatch } from './outcome-watch.js';
 import { Patience } from './patience.js';
+import { Recovery } from './recovery.js';
 import { RecoveryLog, type RecoveryCounts } from './recovery-log.js';
 import { WorkflowRegistry, type WorkflowDefinition, type WorkflowOptions } from './registry.js';
 import { RunScopes } from './run-scope.js';
@@ -25,8 +31,6 @@ import { Slots } from './slots.js';
 import { Sleeper } from './sleep.js';
 import { Starter, type StartOptions } from './starter.js';
 import { stepReport, type StepReport } from './step-report.js';
-
-const TRY_AGAIN = 'Try again.';
 
 /** How recovery stands here, and what is unfinished in the whole database. */
 export interface RecoveryReport extends RecoveryCounts, UnfinishedCounts {
@@ -37,7 +41,7 @@ export class Engine {
   readonly registry = new WorkflowRegistry();
   readonly scopes = new RunScopes();
   readonly flow: Flow;
-  private readonly options;
+  private readonly options: ResolvedEngineOptions;
   private readonly codec: OutcomeCodec;
   private readonly recoveryLog = new RecoveryLog();
   private readonly slots: Slots;
@@ -49,6 +53,7 @@ export class Engine {
   private readonly dispatcher: Dispatcher;
   private readonly delayed: DelayedRelease;
   private readonly membership: Membership;
+  private readonly recoveryLoop: Recovery;
   private state: 'new' | 'launching' | 'launched' | 'running' | 'stopping' | 'stopped' = 'new';
   private stopped: Promise<void> | undefined;
 
@@ -68,6 +73,7 @@ export class Engine {
     const time = new DatabaseTime(clock);
     const lease = (this.lease = new Lease(clock, resolved.leaseMs));
     const loop = { clock, random, logger };
+    const polled = { ...loop, intervalMs: pollIntervalMs };
     // What most parts need; each names in its own interface what it takes of it.
     const common = {
       identity,
@@ -92,25 +98,35 @@ export class Engine {
     }));
     const wakeDispatcher = (): void => this.dispatcher.wake();
     this.outcomes = new OutcomeWatch(repository.workflows, executor, pollIntervalMs, loop);
-    this.starter = new Starter({ ...common, executor, onEnqueued: wakeDispatcher });
+    this.starter = new Starter({
+      ...common,
+      executor,
+      mayOwn: () => lease.isValid && !this.dispatcher.isLookingForStrays,
+      onEnqueued: wakeDispatcher,
+    });
     this.dispatcher = new Dispatcher(
       { ...common, executor, starting: () => this.starter.starting },
-      { ...loop, intervalMs: pollIntervalMs },
+      polled,
     );
-    this.delayed = new DelayedRelease(repository.queues, wakeDispatcher, {
-      ...loop,
-      intervalMs: resolved.delayedPollIntervalMs,
-    });
-    this.membership = new Membership(
-      {
-        ...common,
-        onExpelled: () => executor.interruptAll((id) => new OwnershipLostError(id)),
-        onRequeued: wakeDispatcher,
-      },
-      loop,
+    const delayedLoop = { ...loop, intervalMs: resolved.delayedPollIntervalMs };
+    this.delayed = new DelayedRelease(repository.queues, wakeDispatcher, delayedLoop);
+    this.recoveryLoop = new Recovery({ ...common, onRequeued: wakeDispatcher }, polled);
+    const onExpelled = (): void => executor.interruptAll((id) => new OwnershipLostError(id));
+    const onDead = (ids: readonly string[]): void => this.recoveryLoop.found(ids);
+    this.membership = new Membership({ ...common, onExpelled, onDead }, loop);
+    this.flow = this.flowWith(time);
+  }
+
+  private flowWith(time: DatabaseTime): Flow {
+    const { clock, random, parkAfterMs } = this.options;
+    const { scopes } = this;
+    const surroundings = { scopes, clock, random, longWaitMs: parkAfterMs };
+    return new Flow(
+      scopes,
+      surroundings,
+      new Sleeper(clock, time, parkAfterMs),
+      new Branches(scopes),
     );
-    const sleeper = new Sleeper(clock, time, resolved.parkAfterMs);
-    this.flow = new Flow(scopes, { scopes, clock, random }, sleeper, new Branches(scopes));
   }
 
   /** @throws RegistrationError, InvalidArgumentError */
@@ -145,6 +161,8 @@ export class Engine {
     recoveryLog.scanning();
     await repository.prepare();
     await this.membership.join();
+    this.membership.start();
+    await this.recoveryLoop.tick();
     const resumed = await repository.workflows.resumeSuspended(registry.names());
     const unfinished = await repository.workflows.countUnfinished(registry.names());
     recoveryLog.requeued(0);
@@ -157,7 +175,7 @@ export class Engine {
     this.warnOfStranded(unfinished);
     this.state = 'launched';
     this.starter.open();
-    this.membership.start();
+    this.recoveryLoop.start();
   }
 
   /** Lets workflows run: from the next turn of the event loop on they are claimed. */
@@ -208,44 +226,49 @@ export class Engine {
   /** The recorded steps of a workflow, in order; empty when it has none or does not exist. */
   async steps(workflowId: string): Promise<StepReport[]> {
     const id = assertIdentifier('A workflow id', workflowId);
-    const records = await this.patience.with(
-      this.repository.steps.list(id),
-      `Reading the steps of "${id}"`,
-      TRY_AGAIN,
-    );
-    return records.map((record) => stepReport(record, this.codec));
+    return this.operation('workflows.steps', async () => {
+      const records = await this.repository.steps.list(id);
+      return records.map((record) => stepReport(record, this.codec));
+    });
   }
 
   /** Ends workflows that have no outcome yet as CANCELLED; returns the ids it changed. */
   async cancel(workflowIds: readonly string[]): Promise<string[]> {
     this.scopes.outsideSteps('Cancelling a workflow');
     workflowIds.forEach((id) => assertIdentifier('A workflow id', id));
-    const cancelling = this.repository.workflows.cancel(workflowIds);
-    const cancelled = await this.patience.with(cancelling, 'Cancelling workflows', TRY_AGAIN);
-    for (const id of cancelled)
-      this.executor.runsOf(id).forEach((run) => run.interrupt(new RunCancelledError(id)));
-    cancelled.forEach((id) => this.outcomes.left(id));
-    return cancelled;
+    return this.operation('workflows.cancel', async () => {
+      const cancelled = await this.repository.workflows.cancel(workflowIds);
+      for (const id of cancelled) {
+        this.executor.runsOf(id).forEach((run) => run.interrupt(new RunCancelledError(id)));
+        this.outcomes.left(id);
+      }
+      return cancelled;
+    });
   }
 
   /** Sends workflows that neither succeeded nor failed back to the queue with a fresh budget of recoveries. */
   async resume(workflowIds: readonly string[]): Promise<string[]> {
     this.scopes.outsideSteps('Resuming a workflow');
     workflowIds.forEach((id) => assertIdentifier('A workflow id', id));
-    const resuming = this.repository.workflows.resume(workflowIds);
-    const resumed = await this.patience.with(resuming, 'Resuming workflows', TRY_AGAIN);
-    this.dispatcher.wake();
-    return resumed;
+    return this.operation('workflows.resume', async () => {
+      const resumed = await this.repository.workflows.resume(workflowIds);
+      this.dispatcher.wake();
+      return resumed;
+    });
   }
 
   async recovery(): Promise<RecoveryReport> {
-    const counting = this.repository.workflows.countUnfinished(this.registry.names());
-    const unfinished = await this.patience.with(
-      counting,
-      'Counting unfinished workflows',
-      TRY_AGAIN,
-    );
-    return { executorId: this.executorId, ...this.recoveryLog.counts(), ...unfinished };
+    return this.operation('workflows.recovery', async () => {
+      const unfinished = await this.repository.workflows.countUnfinished(this.registry.names());
+      return { executorId: this.executorId, ...this.recoveryLog.counts(), ...unfinished };
+    });
+  }
+
+  /** In a workflow a checkpointed operation, so that a replay sees the same; elsewhere as patient as callers are. */
+  private operation<T>(name: string, work: () => Promise<T>): Promise<T> {
+    const scope = this.scopes.current;
+    if (scope && !scope.step) return checkpoint(scope, { name, produce: work });
+    return this.patience.with(work(), name, 'Try again.');
   }
 
   /**
@@ -264,10 +287,19 @@ export class Engine {
     const wasLaunched = this.state === 'launched' || this.state === 'running';
     this.state = 'stopping';
     const { repository, starter, executor, dispatcher, delayed, outcomes } = this;
-    const { membership, options } = this;
+    const { membership, recoveryLoop, options } = this;
     const { identity } = options;
     if (wasLaunched) {
-      const parts = { identity, repository, starter, executor, dispatcher, delayed, membership };
+      const parts = {
+        identity,
+        repository,
+        starter,
+        executor,
+        dispatcher,
+        delayed,
+        membership,
+        recoveryLoop,
+      };
       await new Shutdown(parts, options.clock).run({ drainMs, graceMs });
     }
     outcomes.halt();

@@ -6,6 +6,7 @@ import {
   RecoveryAttemptsExceededError,
   RowRefusedError,
   RunCancelledError,
+  UnreadableArgumentsError,
   UnreadableHistoryError,
   describeError,
   type RunInterruptedError,
@@ -65,8 +66,13 @@ export class Executor implements RunHost {
     return [...this.runs.values()].flatMap((epochs) => [...epochs.values()]);
   }
 
+  /** Whether an outcome may come from here: a run that was interrupted brings none, however long its code hangs. */
   isRunning(workflowId: string): boolean {
-    return this.runs.has(workflowId);
+    return this.runsOf(workflowId).some((run) => !run.interruption);
+  }
+
+  interrupted(run: WorkflowRun): void {
+    this.parts.outcomes().left(run.id);
   }
 
   runsOf(workflowId: string): WorkflowRun[] {
@@ -182,7 +188,7 @@ export class Executor implements RunHost {
       return { status: 'MAX_RECOVERY_ATTEMPTS_EXCEEDED', error: this.encodeError(error) };
     }
     const outcome = await this.codec.settle(async () => {
-      const args = this.codec.serializers.decode(claimed.input) as unknown[];
+      const args = this.argumentsOf(claimed);
       const result = await this.parts.scopes.enter({ run, sequence: run.root }, () =>
         definition.invoke(...args),
       );
@@ -193,6 +199,16 @@ export class Executor implements RunHost {
     return outcome.output
       ? { status: 'SUCCESS', output: outcome.output }
       : { status: 'ERROR', error: outcome.error ?? this.encodeError(undefined) };
+  }
+
+  private argumentsOf({ id, name, input }: ClaimedWorkflow): unknown[] {
+    try {
+      const args = this.codec.serializers.decode(input);
+      if (Array.isArray(args)) return args;
+      throw new TypeError('They are not a list.');
+    } catch (error) {
+      throw new UnreadableArgumentsError(id, name, error);
+    }
   }
 
   /** What an interrupted run still writes, if anything. */

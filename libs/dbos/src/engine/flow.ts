@@ -35,7 +35,7 @@ export class Flow {
     return step;
   }
 
-  step<T>(name: string, body: StepBody<T>, options?: StepOptions): Promise<T> {
+  async step<T>(name: string, body: StepBody<T>, options?: StepOptions): Promise<T> {
     return this.runStep(defineStep(name, options), body);
   }
 

@@ -115,7 +115,7 @@ export class WorkflowHandle<R = unknown> {
     { run, sequence }: RunScope,
     timeoutMs: number | undefined,
   ): Promise<WorkflowOutcome> {
-    const end = run.presence.waitForOther();
+    const end = run.presence.waitYielding();
     try {
       return await this.outcome(timeoutMs, sequence.signal);
     } finally {

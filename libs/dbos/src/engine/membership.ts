@@ -1,4 +1,4 @@
-/** This executor's place among the executors: registration, heartbeat, and the recovery of those that died. */
+/** This executor's place among the executors: it joins, shows itself alive, and sees who is dead. */
 import { hostname } from 'node:os';
 import { wait, type Clock } from '../core/clock.js';
 import { ExecutorIdTakenError } from '../core/errors.js';
@@ -9,7 +9,6 @@ import type { DatabaseTime } from './database-time.js';
 import type { ExecutorIdentity } from './executor-identity.js';
 import type { Lease } from './lease.js';
 import { Loop, type LoopSettings } from './loop.js';
-import type { RecoveryLog } from './recovery-log.js';
 
 /** A lease is renewed this many times while it runs. */
 const HEARTBEATS_PER_LEASE = 3;
@@ -23,13 +22,12 @@ export interface MembershipParts {
   readonly repository: CheckpointRepository;
   readonly lease: Lease;
   readonly time: DatabaseTime;
-  readonly recovery: RecoveryLog;
   readonly clock: Clock;
   readonly logger: Logger;
   /** Everything that ran here belongs to others now. */
   readonly onExpelled: () => void;
-  /** Workflows went back to the queue. */
-  readonly onRequeued: () => void;
+  /** Executors that are dead and may still own workflows. */
+  readonly onDead: (executorIds: readonly string[]) => void;
 }
 
 export class Membership extends Loop {
@@ -45,7 +43,7 @@ export class Membership extends Loop {
   }
 
   /**
-   * Enters this executor and requeues the work of those that are dead, its own former self included.
+   * Enters this executor and looks who is dead, its own former self included.
    * @throws ExecutorIdTakenError when a live process has the same configured id
    */
   async join(): Promise<void> {
@@ -57,39 +55,15 @@ export class Membership extends Loop {
     await this.parts.repository.executors.remove(this.parts.identity.id);
   }
 
-  /** Renews the lease, and requeues the work of executors that are dead. */
+  /** Renews the lease and tells of executors that are dead. Waits for nothing but the row of this executor. */
   async tick(): Promise<void> {
-    const { identity, repository, lease, time, clock } = this.parts;
+    const { identity, repository, lease, time, clock, onDead } = this.parts;
     const sentAt = clock.monotonic();
     const beat = await repository.executors.heartbeat(identity.id);
     time.adjust(beat.databaseNow, sentAt);
     if (!beat.alive) return this.rejoin();
     lease.renewed(sentAt);
-    if (beat.dead.length > 0) await this.recover(beat.dead);
-  }
-
-  private async recover(dead: readonly string[]): Promise<void> {
-    await this.requeueOwnedBy(dead);
-    await this.parts.repository.executors.bury(dead);
-  }
-
-  /** A bounded batch at a time, so that no statement holds up the rest. */
-  private async requeueOwnedBy(executorIds: readonly string[]): Promise<void> {
-    const { repository, recovery, logger } = this.parts;
-    let total = 0;
-    for (;;) {
-      const requeued = await repository.queues.requeue({ executorIds, countsAsRecovery: true });
-      recovery.requeued(requeued.length);
-      total += requeued.length;
-      if (requeued.length === 0) break;
-      this.parts.onRequeued();
-    }
-    if (total > 0) {
-      logger.log(`Recovering ${total} unfinished workflow${total === 1 ? '' : 's'}`, {
-        executorIds,
-        total,
-      });
-    }
+    onDead(beat.dead);
   }
 
   /** Declared dead, for instance after a pause of the machine: give everything up, then come back as another. */

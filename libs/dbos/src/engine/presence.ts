@@ -16,7 +16,7 @@ export interface PresenceObserver {
 
 export class Presence {
   private active = 0;
-  private othersAwaited = 0;
+  private yieldingWaits = 0;
   private shortWaits = 0;
   private readonly longWaits = new Set<{ readonly wakeAtMs: number }>();
   private observer: PresenceObserver | undefined;
@@ -61,12 +61,13 @@ export class Presence {
   }
 
   /**
-   * The calling operation waits for another workflow, which may need the slot of this one: it is given back.
+   * The calling operation waits for another workflow, which may need the slot of this one, or for long, but in memory:
+   * the slot is given back.
    * @returns ends the wait
    */
-  waitForOther(): () => void {
-    this.othersAwaited += 1;
-    return this.begun(() => (this.othersAwaited -= 1));
+  waitYielding(): () => void {
+    this.yieldingWaits += 1;
+    return this.begun(() => (this.yieldingWaits -= 1));
   }
 
   /**
@@ -96,7 +97,7 @@ export class Presence {
   }
 
   private get waits(): number {
-    return this.othersAwaited + this.shortWaits + this.longWaits.size;
+    return this.yieldingWaits + this.shortWaits + this.longWaits.size;
   }
 
   private begun(end: () => void): () => void {
@@ -120,7 +121,7 @@ export class Presence {
       if (this.active > 0 || this.waits === 0 || this.interrupted) return;
       if (this.shortWaits > 0) return;
       this.becomeIdle();
-      if (this.othersAwaited === 0 && !this.parking) void this.tryPark();
+      if (this.yieldingWaits === 0 && !this.parking) void this.tryPark();
     });
   }
 

@@ -8,6 +8,7 @@ import type { ShutdownTimes } from './engine-options.js';
 import type { Executor } from './executor.js';
 import type { ExecutorIdentity } from './executor-identity.js';
 import type { Membership } from './membership.js';
+import type { Recovery } from './recovery.js';
 import type { Starter } from './starter.js';
 
 export interface ShutdownParts {
@@ -18,6 +19,7 @@ export interface ShutdownParts {
   readonly dispatcher: Dispatcher;
   readonly delayed: DelayedRelease;
   readonly membership: Membership;
+  readonly recoveryLoop: Recovery;
 }
 
 /** How long workflow code may take to unwind once its run was interrupted. */
@@ -32,13 +34,14 @@ export class Shutdown {
   ) {}
 
   async run({ drainMs, graceMs }: ShutdownTimes): Promise<void> {
-    const { starter, executor, dispatcher, delayed, membership } = this.parts;
+    const { starter, executor, dispatcher, delayed, membership, recoveryLoop } = this.parts;
     dispatcher.halt();
     delayed.halt();
+    recoveryLoop.halt();
     if (drainMs > 0) await this.within(drainMs, executor.allEnded());
     starter.close();
     executor.running.forEach((run) => run.haltBeforeNextStep());
-    await this.within(graceMs, executor.quiet());
+    await this.within(graceMs, Promise.all([executor.quiet(), starter.settled()]));
     executor.interruptAll((id) => new ExecutorStoppingError(id));
     await this.within(UNWIND_MS, executor.allEnded());
     membership.halt();
@@ -55,10 +58,15 @@ export class Shutdown {
   }
 
   /** Whatever comes of the work, shutdown goes on after this long. */
-  private within(ms: number, work: Promise<void>): Promise<void> {
+  private within(ms: number, work: Promise<unknown>): Promise<void> {
     return new Promise((resolve) => {
       const timer = this.clock.schedule(ms, resolve);
-      work.then(resolve, resolve).finally(() => timer.cancel());
+      work
+        .then(
+          () => resolve(),
+          () => resolve(),
+        )
+        .finally(() => timer.cancel());
     });
   }
 }

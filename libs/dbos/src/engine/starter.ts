@@ -1,17 +1,16 @@
 /** Starts workflows: one id is one execution, and `start` resolves only once it is durable. */
-import { randomUUID } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import {
   EngineNotRunningError,
   InvalidArgumentError,
   WorkflowIdConflictError,
 } from '../core/errors.js';
-import { assertIdentifier } from '../core/identifiers.js';
+import { assertIdentifier, MAX_IDENTIFIER_LENGTH } from '../core/identifiers.js';
 import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
 import type { NewWorkflow, StartedWorkflow } from '../repository/workflow-repository.js';
 import { checkpoint, type OperationReport } from './checkpoint.js';
 import type { Executor } from './executor.js';
 import type { ExecutorIdentity } from './executor-identity.js';
-import type { Lease } from './lease.js';
 import type { OutcomeCodec } from './outcome.js';
 import type { Patience } from './patience.js';
 import type { WorkflowDefinition } from './registry.js';
@@ -34,7 +33,8 @@ export interface StartCall {
 
 export interface StarterParts {
   readonly identity: ExecutorIdentity;
-  readonly lease: Lease;
+  /** Whether this process may become the owner of a workflow now. */
+  readonly mayOwn: () => boolean;
   readonly applicationVersion: string | undefined;
   readonly repository: CheckpointRepository;
   readonly executor: Executor;
@@ -57,6 +57,11 @@ export class Starter {
   /** From now on nothing is started; what is under way is finished. */
   close(): void {
     this.accepting = false;
+  }
+
+  /** Resolves when every start that is under way has been answered. */
+  async settled(): Promise<void> {
+    await Promise.allSettled(this.underWay.values());
   }
 
   /** Ids that are being started and may already be owned by this executor. */
@@ -102,7 +107,7 @@ export class Starter {
    */
   startChild(scope: RunScope, call: StartCall, takenId?: string): Promise<string> {
     const produce = async (stepId: string, report: OperationReport): Promise<string> => {
-      const workflowId = call.options.workflowId ?? `${scope.run.id}-${stepId}`;
+      const workflowId = call.options.workflowId ?? childId(scope.run.id, stepId);
       report.childWorkflowId = workflowId;
       return this.start({ ...call, options: { ...call.options, workflowId } }, scope.run.id);
     };
@@ -114,8 +119,8 @@ export class Starter {
     const { id } = workflow;
     const underWay = this.underWay.get(id);
     if (underWay) return this.inTime(id, underWay);
-    const { slots, identity, lease } = this.parts;
-    const runsHere = lease.isValid && slots.tryTake();
+    const { slots, identity, mayOwn } = this.parts;
+    const runsHere = mayOwn() && slots.tryTake();
     const written = runsHere ? { ...workflow, executorId: identity.id } : workflow;
     const write = this.write(written).finally(() => this.underWay.delete(id));
     this.underWay.set(id, write);
@@ -133,10 +138,10 @@ export class Starter {
       if (owned) slots.give();
       throw error;
     }
-    if (started.created && owned) {
+    if (started.created && owned && this.accepting) {
       executor.execute({ ...workflow, executorId, epoch: started.epoch, recoveryAttempts: 0 }, []);
     } else if (owned) {
-      slots.give();
+      slots.give(); // another's, or ours after the shutdown: it is handed back with the rest
     } else if (started.created) {
       onEnqueued();
     }
@@ -148,6 +153,13 @@ export class Starter {
     const whatThen = 'It may still start; start it again with the same id to find out.';
     return this.parts.patience.with(started, `The start of workflow "${id}"`, whatThen);
   }
+}
+
+/** `<parent>-<step>`; where that would be too long an id, a digest stands for the parent. */
+function childId(parentId: string, stepId: string): string {
+  const id = `${parentId}-${stepId}`;
+  if (id.length <= MAX_IDENTIFIER_LENGTH) return id;
+  return `${createHash('sha256').update(id).digest('hex')}-child`;
 }
 
 function attributesOf({ attributes }: StartOptions): NewWorkflow['attributes'] {

@@ -16,7 +16,7 @@ import type { RunScope, RunScopes, StepContext } from './run-scope.js';
 export interface StepOptions extends Partial<RetryPolicy> {
   /** Longest time of one attempt; then its signal is aborted and it counts as failed. Unlimited by default. */
   readonly timeoutMs?: number;
-  /** Asked after each failure while retries remain; `false` makes that failure the outcome. */
+  /** Asked after each failure of a step with retries; `false` makes that failure the outcome, as it is. */
   readonly shouldRetry?: (error: unknown, attempt: number) => boolean | Promise<boolean>;
 }
 
@@ -47,6 +47,8 @@ export interface StepSurroundings {
   readonly scopes: RunScopes;
   readonly clock: Clock;
   readonly random: () => number;
+  /** A back-off longer than this gives the slot of the run to others. */
+  readonly longWaitMs: number;
 }
 
 /** Runs a step of the current workflow: recalled or tried, and recorded. */
@@ -109,10 +111,11 @@ class StepExecution<T> {
     const { name, policy, shouldRetry } = this.call.definition;
     const retry = this.errors.length;
     if (policy.maxRetries === 0 || error instanceof FatalStepError) throw error;
+    // Asked after the last attempt as well: an error that is final by its nature is not wrapped for coming late.
+    if (shouldRetry && !(await this.inStep(context, () => shouldRetry(error, retry)))) throw error;
     if (retry > policy.maxRetries) {
       throw new StepRetriesExhaustedError(name, policy.maxRetries, this.errors);
     }
-    if (shouldRetry && !(await this.inStep(context, () => shouldRetry(error, retry)))) throw error;
     const { clock, random } = this.surroundings;
     const pauseMs = this.requestedPause(error) ?? retryDelayMs(policy, retry, random());
     const elapsedMs = clock.monotonic() - this.startedAt;
@@ -129,7 +132,9 @@ class StepExecution<T> {
 
   private async pause(ms: number): Promise<void> {
     const { run, sequence } = this.scope;
-    const end = run.presence.waitShort();
+    const { presence } = run;
+    const isLong = ms > this.surroundings.longWaitMs;
+    const end = isLong ? presence.waitYielding() : presence.waitShort();
     try {
       await wait(this.surroundings.clock, ms, sequence.signal);
     } finally {

@@ -23,6 +23,8 @@ export interface RunHost {
   confirmLease(): Promise<void> | undefined;
   /** Finds out why the run owns its workflow no more, and interrupts it. */
   explainLoss(run: WorkflowRun): Promise<void>;
+  /** The run will bring no outcome of its own; whoever waits for one must ask elsewhere. */
+  interrupted(run: WorkflowRun): void;
 }
 
 export class WorkflowRun {
@@ -170,6 +172,7 @@ export class WorkflowRun {
       this.root.close(reason);
       this.presence.interrupt();
       this.halted?.resolve();
+      this.host.interrupted(this);
     }
     return this.interruptedBy;
   }

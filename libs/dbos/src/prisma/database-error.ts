@@ -61,9 +61,6 @@ function isSqlState(candidate: unknown): boolean {
 export function faultOf(error: unknown): string {
   const { code, name, meta } = (error ?? {}) as PrismaErrorShape;
   const kind = meta?.driverAdapterError?.cause?.kind;
-  return (
-    sqlStateOf(error) ??
-    ([code, kind, name].find((word) => typeof word === 'string' && word) as string) ??
-    'unknown'
-  );
+  const words = [sqlStateOf(error), kind, code, name];
+  return words.find((word): word is string => typeof word === 'string' && word !== '') ?? 'unknown';
 }

@@ -41,7 +41,7 @@ export class Database {
   async query<Row>(statement: Statement<Row>): Promise<Row[]> {
     for (let failures = 1; ; failures += 1) {
       try {
-        const rows = await this.once(statement);
+        const rows = await this.send(statement);
         if (failures > REPORT_EVERY) this.settings.logger.log('The database answers again');
         return rows;
       } catch (error) {
@@ -52,8 +52,21 @@ export class Database {
     }
   }
 
-  /** Runs a statement once; for those whose repetition is for the caller to decide. */
+  /**
+   * Runs a statement once; for those whose repetition is for the caller to decide.
+   * @throws DatabaseUnavailableError for every fault of the infrastructure
+   */
   async once<Row>(statement: Statement<Row>): Promise<Row[]> {
+    try {
+      return await this.send(statement);
+    } catch (error) {
+      this.throwUnlessPassing(error);
+      const fault = faultOf(error);
+      throw new DatabaseUnavailableError(`The statement failed (${fault}).`, { cause: error });
+    }
+  }
+
+  private async send<Row>(statement: Statement<Row>): Promise<Row[]> {
     if (this.closing.signal.aborted) throw this.closed();
     return this.inTime(statement);
   }

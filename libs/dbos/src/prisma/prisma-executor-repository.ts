@@ -131,10 +131,15 @@ export class PrismaExecutorRepository implements ExecutorRepository {
   async bury(ids: readonly string[]): Promise<void> {
     await this.database.query<{ id: string }>(
       (client) => client.$queryRaw`
-        DELETE FROM dbos.executors e
-         WHERE e.id = ANY(${[...ids]}::text[])
-           AND e.dead_at IS NOT NULL
-           AND NOT EXISTS (SELECT FROM dbos.workflows w WHERE w.status = 'PENDING' AND w.executor_id = e.id)
+        WITH buried AS (
+          SELECT id
+            FROM dbos.executors e
+           WHERE id = ANY(${[...ids]}::text[])
+             AND dead_at IS NOT NULL
+             AND NOT EXISTS (SELECT FROM dbos.workflows w WHERE w.status = 'PENDING' AND w.executor_id = e.id)
+             FOR UPDATE SKIP LOCKED
+        )
+        DELETE FROM dbos.executors e USING buried WHERE e.id = buried.id
         RETURNING e.id`,
     );
   }

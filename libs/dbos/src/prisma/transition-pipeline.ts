@@ -15,7 +15,7 @@ type Transition =
   | { readonly owner: Owner; readonly step: NewStep }
   | { readonly owner: Owner; readonly settlement: Settlement };
 
-/** A run that still owned its workflow (`stepId` null), or a step of it that had been recorded before. */
+/** A run that still owned its workflow (`stepId` null), or a step of it that stood there before. */
 interface AnswerRow {
   workflowId: string;
   stepId: string | null;
@@ -28,7 +28,7 @@ export class TransitionPipeline {
   constructor(private readonly database: Database) {
     this.pipeline = new WritePipeline({
       ...BATCH,
-      keyOf: ({ owner }) => `${owner.workflowId}\n${owner.epoch}`,
+      keyOf: ({ owner }) => runKey(owner),
       bytesOf: payloadSize,
       write: (transitions) => this.write(transitions),
     });
@@ -51,18 +51,18 @@ export class TransitionPipeline {
       sent += 1;
       return sendBatch(client, batch);
     });
-    const owned = new Set(
-      answers.filter(({ stepId }) => stepId === null).map(({ workflowId }) => workflowId),
-    );
-    const doubtful = answers.filter(({ stepId }) => stepId !== null);
-    const foreign = doubtful.length > 0 ? await this.recordedByOthers(doubtful) : new Set<string>();
+    const owned = new Set(answers.filter(({ stepId }) => stepId === null).map(runKey));
+    const standing = answers.filter(({ stepId }) => stepId !== null);
+    const foreign = standing.length > 0 ? await this.recordedByOthers(standing) : new Set<string>();
     const lostAnswers = sent > 1 ? await this.settledByUs(transitions, owned) : new Set<string>();
-    return transitions.map(({ owner, ...transition }) => {
-      if (lostAnswers.has(owner.workflowId)) return true;
-      if (!owned.has(owner.workflowId)) return false;
-      return (
-        !('step' in transition) || !foreign.has(`${owner.workflowId}\n${transition.step.stepId}`)
-      );
+    const contradicted = new Set(standing.map(runKey));
+    return transitions.map((transition) => {
+      const run = runKey(transition.owner);
+      if (lostAnswers.has(run)) return true;
+      if (!owned.has(run)) return false;
+      return 'step' in transition
+        ? !foreign.has(`${run}\n${transition.step.stepId}`)
+        : !contradicted.has(run);
     });
   }
 
@@ -74,14 +74,14 @@ export class TransitionPipeline {
     const asked = JSON.stringify(
       steps.map((s) => ({ workflow_id: s.workflowId, step_id: s.stepId, epoch: s.epoch })),
     );
-    const rows = await this.database.query<{ workflowId: string; stepId: string }>(
+    const rows = await this.database.query<AnswerRow>(
       (client) => client.$queryRaw`
-        SELECT s.workflow_id AS "workflowId", s.step_id AS "stepId"
+        SELECT asked.workflow_id AS "workflowId", asked.epoch, asked.step_id AS "stepId"
           FROM jsonb_to_recordset(${asked}::jsonb) AS asked(workflow_id text, step_id text, epoch int)
           JOIN dbos.steps s USING (workflow_id, step_id)
          WHERE s.epoch <> asked.epoch`,
     );
-    return new Set(rows.map(({ workflowId, stepId }) => `${workflowId}\n${stepId}`));
+    return new Set(rows.map((row) => `${runKey(row)}\n${row.stepId}`));
   }
 
   /**
@@ -93,19 +93,24 @@ export class TransitionPipeline {
     owned: ReadonlySet<string>,
   ): Promise<Set<string>> {
     const settled = transitions.flatMap((t) =>
-      'settlement' in t && !owned.has(t.owner.workflowId)
+      'settlement' in t && !owned.has(runKey(t.owner))
         ? [{ workflow_id: t.owner.workflowId, epoch: t.owner.epoch, status: t.settlement.status }]
         : [],
     );
     if (settled.length === 0) return new Set();
-    const rows = await this.database.query<{ id: string }>(
+    const rows = await this.database.query<Pick<AnswerRow, 'workflowId' | 'epoch'>>(
       (client) => client.$queryRaw`
-        SELECT w.id
+        SELECT w.id AS "workflowId", w.epoch
           FROM jsonb_to_recordset(${JSON.stringify(settled)}::jsonb) AS asked(workflow_id text, epoch int, status text)
           JOIN dbos.workflows w ON w.id = asked.workflow_id AND w.epoch = asked.epoch AND w.status = asked.status`,
     );
-    return new Set(rows.map(({ id }) => id));
+    return new Set(rows.map(runKey));
   }
+}
+
+/** Tells the runs of one workflow apart: a later one must not vouch for an earlier one. */
+function runKey({ workflowId, epoch }: Pick<Owner, 'workflowId' | 'epoch'>): string {
+  return `${workflowId}\n${epoch}`;
 }
 
 /** The rows of one statement, as JSON. */
@@ -130,6 +135,8 @@ function batchOf(transitions: readonly Transition[]): Batch {
 /**
  * `owned` is the fence, under a row lock: no take-over comes between the check and the commit. Rows are locked in the
  * order of ids, so that two batches cannot wait for each other.
+ *
+ * `standing` steps are those that had been recorded before; a run that they contradict is not settled.
  */
 function sendBatch(client: PrismaClientLike, batch: Batch): PromiseLike<AnswerRow[]> {
   return client.$queryRaw`
@@ -145,21 +152,28 @@ function sendBatch(client: PrismaClientLike, batch: Batch): PromiseLike<AnswerRo
     ), step AS (
       SELECT *
         FROM jsonb_to_recordset(${batch.steps}::jsonb) AS step(
-               workflow_id text, step_id text, name text, serialization text, output text, error text,
+               workflow_id text, epoch int, step_id text, name text, serialization text, output text, error text,
                child_workflow_id text, attempts int, duration_ms float8)
     ), recorded AS (
       INSERT INTO dbos.steps (workflow_id, step_id, name, epoch, serialization, output, error,
                               child_workflow_id, attempts, started_at, completed_at)
-      SELECT step.workflow_id, step.step_id, step.name, owned.epoch, step.serialization, step.output, step.error,
+      SELECT step.workflow_id, step.step_id, step.name, step.epoch, step.serialization, step.output, step.error,
              step.child_workflow_id, step.attempts, now() - step.duration_ms * interval '1 millisecond', now()
         FROM step
-        JOIN owned ON owned.id = step.workflow_id
+        JOIN owned ON owned.id = step.workflow_id AND owned.epoch = step.epoch
           ON CONFLICT (workflow_id, step_id) DO NOTHING
       RETURNING workflow_id, step_id
+    ), standing AS (
+      SELECT step.workflow_id, step.epoch, step.step_id
+        FROM step
+        JOIN owned ON owned.id = step.workflow_id AND owned.epoch = step.epoch
+       WHERE NOT EXISTS (SELECT FROM recorded
+                          WHERE recorded.workflow_id = step.workflow_id AND recorded.step_id = step.step_id)
     ), settlement AS (
       SELECT *
         FROM jsonb_to_recordset(${batch.settlements}::jsonb) AS settlement(
-               workflow_id text, status text, serialization text, output text, error text, wake_at timestamptz)
+               workflow_id text, epoch int, status text, serialization text, output text, error text,
+               wake_at timestamptz)
     ), settled AS (
       UPDATE dbos.workflows w
          SET status = settlement.status,
@@ -172,36 +186,32 @@ function sendBatch(client: PrismaClientLike, batch: Batch): PromiseLike<AnswerRo
                                  ELSE now() END,
              updated_at = now()
         FROM settlement
-        JOIN owned ON owned.id = settlement.workflow_id
+        JOIN owned ON owned.id = settlement.workflow_id AND owned.epoch = settlement.epoch
        WHERE w.id = settlement.workflow_id
+         AND NOT EXISTS (SELECT FROM standing
+                          WHERE standing.workflow_id = settlement.workflow_id AND standing.epoch = settlement.epoch)
     )
-    SELECT id AS "workflowId", NULL AS "stepId", epoch
+    SELECT id AS "workflowId", epoch, NULL AS "stepId"
       FROM owned
      UNION ALL
-    SELECT step.workflow_id, step.step_id, owned.epoch
-      FROM step
-      JOIN owned ON owned.id = step.workflow_id
-     WHERE NOT EXISTS (SELECT FROM recorded
-                        WHERE recorded.workflow_id = step.workflow_id AND recorded.step_id = step.step_id)`;
+    SELECT workflow_id, epoch, step_id
+      FROM standing`;
 }
 
 function ownersOf(transitions: readonly Transition[]): Owner[] {
-  return [
-    ...new Map(
-      transitions.map(({ owner }) => [`${owner.workflowId}\n${owner.epoch}`, owner]),
-    ).values(),
-  ];
+  return [...new Map(transitions.map(({ owner }) => [runKey(owner), owner])).values()];
 }
 
 function ownerRow({ workflowId, executorId, epoch }: Owner): Record<string, unknown> {
   return { id: workflowId, executor_id: executorId, epoch };
 }
 
-function stepRow({ workflowId }: Owner, step: NewStep): Record<string, unknown> {
+function stepRow({ workflowId, epoch }: Owner, step: NewStep): Record<string, unknown> {
   const value = step.output ?? step.error;
   if (!value) throw new RowRefusedError(`Step "${step.name}" has neither an output nor an error.`);
   return {
     workflow_id: workflowId,
+    epoch,
     step_id: step.stepId,
     name: step.name,
     serialization: value.format,
@@ -213,11 +223,15 @@ function stepRow({ workflowId }: Owner, step: NewStep): Record<string, unknown> 
   };
 }
 
-function settlementRow({ workflowId }: Owner, settlement: Settlement): Record<string, unknown> {
+function settlementRow(
+  { workflowId, epoch }: Owner,
+  settlement: Settlement,
+): Record<string, unknown> {
   const output = 'output' in settlement ? settlement.output : undefined;
   const error = 'error' in settlement ? settlement.error : undefined;
   return {
     workflow_id: workflowId,
+    epoch,
     status: settlement.status,
     serialization: (output ?? error)?.format,
     output: output?.text,

@@ -5,7 +5,7 @@
  * that occur twice inside a Map, a Set or an Error. So every object is looked at here first: what superjson is exact
  * about is passed on, everything else is replaced by a `Tagged`, and `raising.ts` goes the same way back.
  */
-import type { AnyCustomType } from './custom-type.js';
+import type { CustomType } from './custom-type.js';
 import { readErrorParts } from './error-parts.js';
 import { Guard, type NamedProperty } from './guard.js';
 import {
@@ -31,7 +31,7 @@ import { mapValueSegment, type PathSegment, ValuePath } from './value-path.js';
 export function lower(
   value: unknown,
   root: string,
-  types: ReadonlyMap<string, AnyCustomType>,
+  types: ReadonlyMap<string, CustomType>,
 ): unknown {
   const path = new ValuePath(root);
   try {
@@ -57,7 +57,7 @@ class Lowering {
 
   constructor(
     private readonly path: ValuePath,
-    private readonly types: ReadonlyMap<string, AnyCustomType>,
+    private readonly types: ReadonlyMap<string, CustomType>,
   ) {
     this.guard = new Guard(path);
   }
@@ -199,7 +199,7 @@ class Lowering {
   }
 
   /** In a scope of its own: references across its border could not be followed inside of `deserialize`. */
-  private lowerCustomData(type: AnyCustomType, object: object): unknown {
+  private lowerCustomData(type: CustomType, object: object): unknown {
     if (this.depth >= MAX_DEPTH) this.refuseDepth();
     const inner = new Lowering(this.path, this.types);
     inner.depth = this.depth + 1;

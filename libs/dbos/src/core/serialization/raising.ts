@@ -1,5 +1,5 @@
 /** Turns what superjson has read back into the value that was lowered; the mirror of `lowering.ts`. */
-import type { AnyCustomType } from './custom-type.js';
+import type { CustomType } from './custom-type.js';
 import { damaged } from './damage.js';
 import { type ErrorField, fillError } from './error-parts.js';
 import { raiseLeaf } from './leaf-codecs.js';
@@ -10,7 +10,7 @@ import { CUSTOM_PREFIX, DICTIONARY, ERROR, OBJECT, REFERENCE, Tagged } from './t
  * The value that `tree` stands for. The tree is used up: its containers become those of the value.
  * @throws when the tree is none that lowering makes, as after a change by hand
  */
-export function raise(tree: unknown, types: ReadonlyMap<string, AnyCustomType>): unknown {
+export function raise(tree: unknown, types: ReadonlyMap<string, CustomType>): unknown {
   return new Raising(types, 0).raise(tree);
 }
 
@@ -19,7 +19,7 @@ class Raising {
   private readonly objects: (object | undefined)[] = [];
 
   constructor(
-    private readonly types: ReadonlyMap<string, AnyCustomType>,
+    private readonly types: ReadonlyMap<string, CustomType>,
     private depth: number,
   ) {}
 

@@ -1,6 +1,6 @@
 /** The default serializer: superjson, made exact for every value it accepts. */
 import { SuperJSON, type SuperJSONResult } from 'superjson';
-import { customTypesByName, type CustomTypes } from './custom-type.js';
+import { type CustomType, customTypesByName } from './custom-type.js';
 import { damaged } from './damage.js';
 import { SUPERJSON_FORMAT, type Serializer } from './format.js';
 import { lower } from './lowering.js';
@@ -11,7 +11,7 @@ import { Tagged } from './tagged.js';
 
 export interface SuperjsonSerializerOptions {
   /** Types of the application that are to come back as themselves. */
-  readonly types?: CustomTypes;
+  readonly types?: readonly CustomType[];
 }
 
 /**
