@@ -8,7 +8,7 @@ export type GateMoment = 'unsent' | 'committed';
 export interface Gate {
   /** Resolves once a statement stands at the gate. */
   readonly reached: Promise<void>;
-  /** Lets it through, and all that come after it. */
+  /** Lets it through; those after it pass anyway. */
   open(): void;
 }
 

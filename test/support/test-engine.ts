@@ -5,6 +5,8 @@ import { Engine } from '../../libs/dbos/src/engine/engine.js';
 import type { EngineOptions } from '../../libs/dbos/src/engine/engine-options.js';
 import { PrismaCheckpointRepository } from '../../libs/dbos/src/prisma/prisma-checkpoint-repository.js';
 import { PrismaClient } from '../../sample-app/src/generated/prisma/client.js';
+import { createTestDatabase, type TestDatabase } from './database.js';
+import { eventually } from './eventually.js';
 import { FakeClock } from './fake-clock.js';
 import { FaultyClient } from './faulty-client.js';
 
@@ -22,6 +24,11 @@ export interface TestEngine {
   readonly engine: Engine;
   readonly clock: FakeClock;
   readonly prisma: PrismaClient;
+  readonly faults: FaultyClient;
+  /** Resolves when somebody waits for `ms` milliseconds. */
+  timer(ms: number): Promise<void>;
+  /** Lets `ms` milliseconds pass as soon as somebody waits for them. */
+  pass(ms: number): Promise<void>;
   /** Starts a workflow with this body. */
   begin<T>(script: EngineScript<T>, workflowId?: string): Promise<WorkflowHandle<Awaited<T>>>;
   close(): Promise<void>;
@@ -29,6 +36,8 @@ export interface TestEngine {
   kill(): Promise<void>;
 }
 
+/** Long, so that nobody but the loops waits for them: a timer tells whose it is. */
+const RARELY = { pollIntervalMs: 77_777, delayedPollIntervalMs: 77_777 };
 const WORKFLOW = 'Scripted';
 /** Makes jitter nothing: delays are what they were without it. */
 const NO_JITTER = 0.5;
@@ -41,7 +50,7 @@ export async function startTestEngine(settings: TestEngineSettings): Promise<Tes
   const faults = new FaultyClient(prisma);
   const clock = new FakeClock();
   const repository = new PrismaCheckpointRepository(() => faults.client, { migrate: false });
-  const options = { serializers: new SerializerSet(), ...settings.options };
+  const options = { ...RARELY, serializers: new SerializerSet(), ...settings.options };
   const engine = new Engine(options, repository, { clock, random: () => NO_JITTER });
   const scripts = new Map(Object.entries(settings.scripts ?? {}));
   engine.register(WORKFLOW, () => {
@@ -51,6 +60,8 @@ export async function startTestEngine(settings: TestEngineSettings): Promise<Tes
   });
   await engine.launch();
   engine.admit();
+  const timer = (ms: number): Promise<void> =>
+    eventually(() => expect(clock.pending.map(Math.round)).toContain(ms));
   let ended = false;
   const stop = async (): Promise<void> => {
     await drivenBy(clock, engine.shutdown({ graceMs: 0 }));
@@ -60,6 +71,12 @@ export async function startTestEngine(settings: TestEngineSettings): Promise<Tes
     engine,
     clock,
     prisma,
+    faults,
+    timer,
+    pass: async (ms) => {
+      await timer(ms);
+      clock.advance(ms);
+    },
     begin: <T>(script: EngineScript<T>, workflowId = `scripted-${(count += 1)}`) => {
       scripts.set(workflowId, script);
       return engine.start<Awaited<T>>(WORKFLOW, [], { workflowId });
@@ -81,13 +98,33 @@ export async function startTestEngine(settings: TestEngineSettings): Promise<Tes
 
 /** Lets time pass until `work` is done: shutdown waits by the engine's clock. */
 async function drivenBy(clock: FakeClock, work: Promise<void>): Promise<void> {
-  let done = false;
-  const finished = work.finally(() => {
-    done = true;
-  });
-  while (!done) {
+  const ended = new AbortController();
+  const finished = work.finally(() => ended.abort());
+  while (!ended.signal.aborted) {
     await new Promise((resolve) => setImmediate(resolve));
     clock.advance(10);
   }
   await finished;
+}
+
+export interface TestEngines {
+  start(settings?: Omit<TestEngineSettings, 'url'>): Promise<TestEngine>;
+}
+
+/** Gives the tests of a file a database of their own, and closes what each of them has started. */
+export function useTestEngines(): TestEngines {
+  let database: TestDatabase;
+  const started: TestEngine[] = [];
+  beforeAll(async () => {
+    database = await createTestDatabase();
+  });
+  afterEach(() => Promise.all(started.splice(0).map((engine) => engine.close())));
+  afterAll(() => database.drop());
+  return {
+    start: async (settings) => {
+      const engine = await startTestEngine({ ...settings, url: database.url });
+      started.push(engine);
+      return engine;
+    },
+  };
 }

@@ -5,10 +5,7 @@
 import { Injectable } from '@nestjs/common';
 import { ModulesContainer } from '@nestjs/core';
 import { deferred } from '../core/deferred.js';
-
-interface Bootstrapping {
-  onApplicationBootstrap(): unknown;
-}
+import { hookHosts, shadowHook, type HookHost } from './hook-shadow.js';
 
 @Injectable()
 export class BootstrapGate {
@@ -22,57 +19,31 @@ export class BootstrapGate {
     return this.passed.promise;
   }
 
+  /** Names of the classes whose hooks have not finished. */
+  get waitingFor(): string[] {
+    return [...this.pending].map((host) => host.constructor.name);
+  }
+
   /** To be called before the first of these hooks, that is in `onModuleInit`. */
   watch(): void {
-    for (const host of this.hosts()) this.watchHook(host);
+    for (const hookHost of hookHosts(this.modules, 'onApplicationBootstrap'))
+      this.watchHook(hookHost);
   }
 
-  private hosts(): Set<Bootstrapping> {
-    const hosts = new Set<Bootstrapping>();
-    for (const module of this.modules.values()) {
-      for (const wrappers of [
-        module.providers,
-        module.controllers,
-        module.injectables,
-        module.middlewares,
-      ]) {
-        for (const wrapper of wrappers.values()) {
-          // Nest calls hooks on singletons only.
-          const instance: unknown = wrapper.isDependencyTreeStatic() ? wrapper.instance : undefined;
-          if (isBootstrapping(instance)) hosts.add(instance);
-        }
-      }
-    }
-    return hosts;
-  }
-
-  private watchHook(host: Bootstrapping): void {
-    const own = Object.getOwnPropertyDescriptor(host, 'onApplicationBootstrap');
-    const watched = async (): Promise<void> => {
-      if (own) Object.defineProperty(host, 'onApplicationBootstrap', own);
-      else Reflect.deleteProperty(host, 'onApplicationBootstrap');
-      await host.onApplicationBootstrap(); // its own again
+  private watchHook({ host, calls }: HookHost): void {
+    let left = calls;
+    const restore = shadowHook(host, 'onApplicationBootstrap', async (original) => {
+      await original();
+      left -= 1;
+      if (left > 0) return;
+      restore?.();
       this.finished(host);
-    };
-    const shadowed = Reflect.defineProperty(host, 'onApplicationBootstrap', {
-      value: watched,
-      configurable: true,
-      writable: true,
     });
-    if (shadowed) this.pending.add(host); // a frozen instance cannot be watched; its hook is not waited for
+    if (restore) this.pending.add(host); // an instance that cannot be watched is not waited for
   }
 
   private finished(host: object): void {
     this.pending.delete(host);
     if (this.pending.size === 0) this.passed.resolve();
   }
-}
-
-function isBootstrapping(instance: unknown): instance is Bootstrapping {
-  return (
-    typeof instance === 'object' &&
-    instance !== null &&
-    'onApplicationBootstrap' in instance &&
-    typeof instance.onApplicationBootstrap === 'function'
-  );
 }

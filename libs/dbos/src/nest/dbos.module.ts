@@ -1,4 +1,4 @@
-/** The module an application imports, last in its root module: puts the parts together and owns the lifecycle. */
+/** The module an application imports: puts the parts together and owns the lifecycle. */
 import { Module, type DynamicModule, type Provider } from '@nestjs/common';
 import { DiscoveryModule, ModuleRef } from '@nestjs/core';
 import { RegistrationError } from '../core/errors.js';
@@ -18,6 +18,7 @@ import {
   checkOptions,
   type DbosModuleOptions,
 } from './dbos-options.js';
+import { DrainFirst } from './drain-first.js';
 import { errorRevival } from './error-revival.js';
 import { NestEngineLogger } from './nest-logger.js';
 import { WorkflowBinder } from './workflow-binder.js';
@@ -81,7 +82,7 @@ function withLifecycle(core: DynamicModule): DynamicModule {
   return {
     module: DbosModule,
     imports: [DiscoveryModule, services],
-    providers: [BootstrapGate, DbosLifecycle],
+    providers: [BootstrapGate, DrainFirst, DbosLifecycle],
     exports: [services],
   };
 }

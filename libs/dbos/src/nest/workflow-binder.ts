@@ -4,7 +4,11 @@
  */
 import { Injectable, type Type } from '@nestjs/common';
 import { DiscoveryService, MetadataScanner } from '@nestjs/core';
-import { RegistrationError, WorkflowNotRegisteredError } from '../core/errors.js';
+import {
+  EngineNotRunningError,
+  RegistrationError,
+  WorkflowNotRegisteredError,
+} from '../core/errors.js';
 import { Engine } from '../engine/engine.js';
 import { defineStep } from '../engine/step.js';
 import {
@@ -13,8 +17,8 @@ import {
   type StepDecoratorOptions,
   type WorkflowDecoratorOptions,
 } from './decorators.js';
+import { staticInstancesOf, type Wrapper } from './provider-instances.js';
 
-type Wrapper = ReturnType<DiscoveryService['getProviders']>[number];
 type Method = (...args: unknown[]) => unknown;
 type Host = Record<string, unknown>;
 
@@ -22,6 +26,7 @@ type Host = Record<string, unknown>;
 export class WorkflowBinder {
   private readonly restore: Array<() => void> = [];
   private readonly bound = new WeakSet<object>();
+  private isBound = false;
   /** Workflow names by class and method, for `workflows.start(Class).method()`. */
   private readonly workflowNames = new Map<unknown, Map<string, string>>();
 
@@ -36,6 +41,7 @@ export class WorkflowBinder {
     for (const wrapper of this.discovery.getControllers())
       this.refuseMarks(wrapper, 'a controller');
     for (const wrapper of this.discovery.getProviders()) this.bindProvider(wrapper);
+    this.isBound = true;
   }
 
   /** Gives every instance its own methods back; instances may outlive the application. */
@@ -43,8 +49,14 @@ export class WorkflowBinder {
     for (const restore of this.restore.splice(0).reverse()) restore();
   }
 
-  /** @throws WorkflowNotRegisteredError */
+  /** @throws WorkflowNotRegisteredError, EngineNotRunningError before the application is initialised */
   workflowName(type: Type, method: string): string {
+    if (!this.isBound) {
+      throw new EngineNotRunningError(
+        `${type.name}.${method} cannot be started yet: the application is not initialised. Start workflows from ` +
+          'onApplicationBootstrap on; in tests call `await app.init()` first.',
+      );
+    }
     const name = this.workflowNames.get(type)?.get(method);
     if (name === undefined) throw new WorkflowNotRegisteredError(`${type.name}.${method}`);
     return name;
@@ -64,7 +76,7 @@ export class WorkflowBinder {
     const { workflows, steps } = this.marks(type);
     if (workflows.size > 0) this.assertSingleton(wrapper, type);
     if (workflows.size + steps.size === 0) return;
-    for (const instance of instancesOf(wrapper)) {
+    for (const instance of staticInstancesOf(wrapper)) {
       if (this.bound.has(instance)) continue; // the same instance under an alias
       this.bound.add(instance);
       for (const [method, step] of steps) this.bindStep(instance as Host, type, method, step);
@@ -206,20 +218,4 @@ function typeOf(wrapper: Wrapper): Type | undefined {
   return typeof instance === 'object' && instance !== null
     ? (instance.constructor as Type)
     : undefined;
-}
-
-function instancesOf(wrapper: Wrapper): object[] {
-  if (wrapper.isTransient) {
-    return wrapper
-      .getStaticTransientInstances()
-      .map((host) => host?.instance as unknown)
-      .filter(isObject);
-  }
-  if (!wrapper.isDependencyTreeStatic()) return []; // made for each run: WorkflowContext.resolve binds them
-  const instance: unknown = wrapper.instance;
-  return isObject(instance) ? [instance] : [];
-}
-
-function isObject(value: unknown): value is object {
-  return typeof value === 'object' && value !== null;
 }

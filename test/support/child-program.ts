@@ -1,0 +1,99 @@
+// The program of a child process: a small application, told by its parent what to start and where to stop.
+import { Logger, Module } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { PrismaPg } from '@prisma/adapter-pg';
+import { DbosModule } from 'nestjs-dbos';
+import { Engine } from '../../libs/dbos/src/engine/engine.js';
+import { PrismaClient } from '../../sample-app/src/generated/prisma/client.js';
+import type { ChildCall, ChildSettings, FromChild, ToChild } from './child-protocol.js';
+import { Bodies, FiveSteps, Ticking } from './child-workflows.js';
+import { Ledger } from './ledger.js';
+import { StatementGates } from './statement-gates.js';
+import { StoppingPoints } from './stopping-points.js';
+
+const settings = JSON.parse(process.env['CHILD_SETTINGS'] ?? '{}') as ChildSettings;
+const points = new StoppingPoints();
+const PRISMA = 'ChildPrisma';
+
+async function main(): Promise<void> {
+  points.onStop = (point) => tell({ what: 'stopped', point });
+  const prisma = new PrismaClient({
+    adapter: new PrismaPg({ connectionString: settings.url, max: 5 }),
+  });
+  const gates = new StatementGates();
+  gates.onEach((sql, values, moment) => points.passStatement(sql, values, moment));
+  const ledger = await Ledger.open(settings.url);
+  const { executorId, leaseMs, maxConcurrentWorkflows } = settings;
+
+  @Module({
+    imports: [
+      DbosModule.forRoot({
+        prisma: PRISMA,
+        sessionUrl: settings.session ? settings.url : false,
+        pollIntervalMs: 50,
+        shutdown: { graceMs: 200 },
+        ...(executorId !== undefined && { executorId }),
+        ...(leaseMs !== undefined && { leaseMs }),
+        ...(maxConcurrentWorkflows !== undefined && { maxConcurrentWorkflows }),
+      }),
+    ],
+    providers: [
+      { provide: PRISMA, useValue: gates.wrap(prisma) },
+      { provide: Ledger, useValue: ledger },
+      { provide: StoppingPoints, useValue: points },
+      Bodies,
+      FiveSteps,
+      Ticking,
+    ],
+  })
+  class ChildModule {}
+
+  const app = await NestFactory.createApplicationContext(ChildModule, {
+    logger: ['log', 'warn', 'error'],
+    abortOnError: false,
+  });
+  app.enableShutdownHooks(['SIGTERM']);
+  const engine = app.get(Engine);
+  process.on('message', (message: ToChild) => void answer(engine, message));
+  tell({ what: 'ready' });
+}
+
+async function answer(engine: Engine, { id, call }: ToChild): Promise<void> {
+  try {
+    tell({ what: 'answer', id, value: await carryOut(engine, call) });
+  } catch (error) {
+    tell({ what: 'error', id, ...parts(error) });
+  }
+}
+
+async function carryOut(engine: Engine, call: ChildCall): Promise<unknown> {
+  switch (call.what) {
+    case 'start':
+      await engine.start(call.name, call.args, { workflowId: call.workflowId });
+      return undefined;
+    case 'result':
+      return engine.handle(call.workflowId).result();
+    case 'stopAt':
+      void points.stopAt(call.point);
+      return undefined;
+    case 'goOnFrom':
+      return points.goOnFrom(call.point);
+  }
+}
+
+function tell(message: FromChild): void {
+  process.send?.(message);
+}
+
+function parts(error: unknown): { message: string; code: string | undefined } {
+  const { message, code } = error as { message?: string; code?: string };
+  return { message: message ?? String(error), code };
+}
+
+// Without its parent it has no purpose.
+process.on('disconnect', () => process.exit());
+
+main().catch((error: unknown) => {
+  Logger.error(error);
+  process.send?.({ what: 'failed', ...parts(error) } satisfies FromChild, () => process.exit(1));
+});

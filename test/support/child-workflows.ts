@@ -1,0 +1,56 @@
+// The workflows that child processes run. Each body enters itself in the ledger, outside of everything the library
+// knows; each place of interest is a stopping point.
+import { Inject, Injectable } from '@nestjs/common';
+import { Step, Workflow, WorkflowContext } from 'nestjs-dbos';
+import { Ledger } from './ledger.js';
+import { StoppingPoints } from './stopping-points.js';
+
+@Injectable()
+export class Bodies {
+  constructor(
+    @Inject(Ledger) private readonly ledger: Ledger,
+    private readonly points: StoppingPoints,
+    private readonly flow: WorkflowContext,
+  ) {}
+
+  /** A body that stops at `step <n> begun`, before the outside world knows of it, and at `step <n> done`, after. */
+  @Step()
+  async numbered(index: number): Promise<string> {
+    await this.points.pass(`step ${index} begun`);
+    await this.ledger.enter(this.flow.workflowId, `step ${index}`);
+    await this.points.pass(`step ${index} done`);
+    return `result ${index}`;
+  }
+
+  @Step()
+  async timed(index: number, ms: number): Promise<number> {
+    await this.ledger.enter(this.flow.workflowId, `tick ${index}`);
+    await new Promise((resolve) => setTimeout(resolve, ms));
+    return index;
+  }
+}
+
+@Injectable()
+export class FiveSteps {
+  constructor(private readonly bodies: Bodies) {}
+
+  @Workflow({ name: 'FiveSteps' })
+  async run(): Promise<string> {
+    const results: string[] = [];
+    for (let index = 0; index < 5; index += 1) results.push(await this.bodies.numbered(index));
+    return results.join(', ');
+  }
+}
+
+/** Many steps in a row, each of them taking a while. */
+@Injectable()
+export class Ticking {
+  constructor(private readonly bodies: Bodies) {}
+
+  @Workflow({ name: 'Ticking' })
+  async run(count: number, ms: number): Promise<number> {
+    let sum = 0;
+    for (let index = 0; index < count; index += 1) sum += await this.bodies.timed(index, ms);
+    return sum;
+  }
+}
