@@ -289,14 +289,18 @@ export interface HistoryDifference {
 export class NonDeterminismError extends RunInterruptedError {
   readonly code = 'DBOS_NON_DETERMINISM';
 
+  /** @param cause the error with which the code ended before it came to the recorded step */
   constructor(
     readonly workflowId: string,
     readonly difference: HistoryDifference,
+    cause?: unknown,
   ) {
+    const end = cause === undefined ? '' : ` (it threw ${describeError(cause)})`;
     super(
-      `Workflow "${workflowId}" does not match its history: ${describeDifference(difference)}. ` +
+      `Workflow "${workflowId}" does not match its history: ${describeDifference(difference)}${end}. ` +
         'It is suspended and nothing was run in place of the recorded step. ' +
         'Deploy code that matches the history, or resume it after correcting the code.',
+      cause === undefined ? undefined : { cause },
     );
   }
 }

@@ -103,6 +103,8 @@ export class Branches {
     branch: Branch<T> | undefined,
   ): Promise<T> {
     if (!line || !branch) throw new InvalidArgumentError('A branch must be a function.');
-    return this.scopes.enter({ ...scope, sequence: line }, branch);
+    const result = await this.scopes.enter({ ...scope, sequence: line }, branch);
+    if (!line.isClosed) scope.run.assertHistoryUsed(line);
+    return result;
   }
 }

@@ -22,7 +22,7 @@ import type { Lease } from './lease.js';
 import type { OutcomeCodec } from './outcome.js';
 import type { OutcomeWatch } from './outcome-watch.js';
 import type { RecoveryLog } from './recovery-log.js';
-import type { WorkflowRegistry } from './registry.js';
+import type { WorkflowDefinition, WorkflowRegistry } from './registry.js';
 import type { RunScopes } from './run-scope.js';
 import type { Slots } from './slots.js';
 import { BranchClosedError } from './step-sequence.js';
@@ -132,7 +132,8 @@ export class Executor implements RunHost {
       run.presence.observe({
         idle: () => slot(false),
         resumed: () => slot(true),
-        park: (wakeAt) => this.settle(run, { status: 'DELAYED', wakeAt }),
+        park: async (wakeAt) =>
+          (await this.settle(run, { status: 'DELAYED', wakeAt })) !== undefined,
         forget: () => {
           run.root.close(new BranchClosedError());
           resolve('parked');
@@ -163,18 +164,17 @@ export class Executor implements RunHost {
 
   /** Writes how the run ended and tells whoever waits; says what became of the workflow. */
   private async conclude(run: WorkflowRun, settlement: Settlement | undefined): Promise<string> {
-    if (!settlement) return run.interruption?.code ?? 'left';
-    const owned = await this.settle(run, settlement);
-    if (!owned) return run.interruption?.code ?? 'left';
-    if (isTerminal(settlement.status)) {
+    const standing = settlement && (await this.settle(run, settlement));
+    if (!standing) return run.interruption?.code ?? 'left';
+    if (isTerminal(standing.status)) {
       this.parts.outcomes().publish({
         id: run.id,
-        status: settlement.status,
-        output: 'output' in settlement ? settlement.output : null,
-        error: 'error' in settlement ? settlement.error : null,
+        status: standing.status,
+        output: 'output' in standing ? standing.output : null,
+        error: 'error' in standing ? standing.error : null,
       });
     }
-    return settlement.status;
+    return standing.status;
   }
 
   private async settlementOf(
@@ -187,18 +187,31 @@ export class Executor implements RunHost {
       this.parts.logger.error(error.message, { workflowId: run.id });
       return { status: 'MAX_RECOVERY_ATTEMPTS_EXCEEDED', error: this.encodeError(error) };
     }
-    const outcome = await this.codec.settle(async () => {
-      const args = this.argumentsOf(claimed);
-      const result = await this.parts.scopes.enter({ run, sequence: run.root }, () =>
-        definition.invoke(...args),
-      );
-      run.assertHistoryUsed();
-      return result;
-    }, `result of ${run.name}`);
+    const outcome = await this.codec.settle(
+      () => this.invoke(run, definition, this.argumentsOf(claimed)),
+      `result of ${run.name}`,
+    );
     if (run.interruption) return this.settlementOfInterrupted(run, run.interruption);
     return outcome.output
       ? { status: 'SUCCESS', output: outcome.output }
       : { status: 'ERROR', error: outcome.error ?? this.encodeError(undefined) };
+  }
+
+  /** Code that ends before its history does is not the code that made it, whether it returns or throws. */
+  private async invoke(
+    run: WorkflowRun,
+    { invoke }: WorkflowDefinition,
+    args: readonly unknown[],
+  ): Promise<unknown> {
+    const scope = { run, sequence: run.root };
+    try {
+      const result = await this.parts.scopes.enter(scope, () => invoke(...args));
+      run.assertHistoryUsed(run.root);
+      return result;
+    } catch (error) {
+      run.assertHistoryUsed(run.root, error);
+      throw error;
+    }
   }
 
   private argumentsOf({ id, name, input }: ClaimedWorkflow): unknown[] {
@@ -225,24 +238,34 @@ export class Executor implements RunHost {
     return undefined;
   }
 
-  /** Whether the run still owned its workflow. Everything it recorded before leaves in the same commit or an earlier one. */
-  private async settle(run: WorkflowRun, settlement: Settlement): Promise<boolean> {
+  /**
+   * The settlement that now stands: the given one, or the error that it could not be stored; none when the run no longer
+   * owned its workflow. Everything it recorded before left in the same commit or an earlier one.
+   */
+  private async settle(run: WorkflowRun, settlement: Settlement): Promise<Settlement | undefined> {
     try {
-      const owned = await this.parts.repository.workflows.settle(run.owner, settlement);
-      if (!owned) await this.explainLoss(run);
-      return owned;
+      if (await this.parts.repository.workflows.settle(run.owner, settlement)) return settlement;
+      await this.explainLoss(run);
     } catch (error) {
       if (error instanceof RowRefusedError && settlement.status === 'SUCCESS') {
-        const refused = new CheckpointRefusedError(run.id, run.name, error);
-        return this.settle(run, { status: 'ERROR', error: this.encodeError(refused) });
+        return this.settle(run, this.settlementOfRefused(run, error));
       }
       this.parts.logger.warn(`Workflow "${run.id}" could not be settled; it goes on elsewhere`, {
         workflowId: run.id,
         error: describeError(error),
       });
       run.interrupt(new OwnershipLostError(run.id));
-      return false;
     }
+    return undefined;
+  }
+
+  private settlementOfRefused(run: WorkflowRun, error: RowRefusedError): Settlement {
+    const { interruption } = run;
+    const refused =
+      interruption instanceof CheckpointRefusedError
+        ? interruption
+        : new CheckpointRefusedError(run.id, run.name, error);
+    return { status: 'ERROR', error: this.encodeError(refused) };
   }
 
   async explainLoss(run: WorkflowRun): Promise<void> {

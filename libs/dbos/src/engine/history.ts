@@ -6,15 +6,22 @@ import type { StepRecord } from '../repository/step-repository.js';
 export type Recollection =
   { readonly step: StepRecord } | { readonly difference: HistoryDifference } | undefined;
 
+/** A recorded step as seen from one sequence: its position there, and whether it lies deeper, inside of branches. */
+interface Sighting {
+  readonly position: number;
+  readonly isInside: boolean;
+  readonly name: string;
+}
+
 export class History {
   private readonly steps = new Map<string, StepRecord>();
-  /** Ids under which branches have recorded steps. */
-  private readonly scopes = new Map<string, string>();
+  /** For each sequence that has recorded anything (by the prefix of its ids): what, in no order. */
+  private readonly sequences = new Map<string, Sighting[]>();
 
   constructor(records: readonly StepRecord[] = []) {
     for (const record of records) {
       this.steps.set(record.stepId, record);
-      this.noteScopes(record);
+      this.note(record);
     }
   }
 
@@ -27,12 +34,10 @@ export class History {
   recall(stepId: string, name: string): Recollection {
     if (this.isEmpty) return undefined;
     const step = this.steps.get(stepId);
-    if (step) return step.name === name ? { step } : this.differs(stepId, step.name, name);
-    const inside = this.scopes.get(stepId);
+    if (step) return step.name === name ? { step } : differs(stepId, step.name, name);
     // A race records its own step only once it is decided, so its branches may be there before it.
-    if (inside !== undefined && name !== 'flow.race')
-      return this.differs(stepId, `branches with ${inside}`, name);
-    return undefined;
+    const inside = name === 'flow.race' ? undefined : this.insideOf(stepId);
+    return inside && differs(stepId, branchesWith(inside), name);
   }
 
   /** Whether something else than branches was recorded where the code now opens branches. */
@@ -42,37 +47,49 @@ export class History {
   }
 
   /**
-   * The first recorded step that code which asked for `taken` ids, and then returned, did not come to. What lies inside
-   * of a step that was asked for does not count: branches may be cut short by each other.
+   * The first recorded step that a line of execution which asked for `taken` ids, and then ended, did not come to. What
+   * lies inside of a step that was asked for does not count: branches may be cut short by each other.
+   * @param prefix of the ids of that sequence; empty for the run's own
    */
-  leftover(taken: number): HistoryDifference | undefined {
-    let first: StepRecord | undefined;
-    for (const step of this.steps.values()) {
-      if (positionOf(step) < taken) continue;
-      if (!first || positionOf(step) < positionOf(first)) first = step;
+  leftover(prefix: string, taken: number): HistoryDifference | undefined {
+    let first: Sighting | undefined;
+    for (const sighting of this.sequences.get(prefix) ?? []) {
+      if (sighting.position < taken) continue;
+      if (!first || sighting.position < first.position) first = sighting;
     }
     if (!first) return undefined;
-    const isInside = first.stepId.includes('.');
     return {
-      stepId: String(positionOf(first)),
-      recorded: isInside ? `branches with ${first.name}` : first.name,
+      stepId: `${prefix}${first.position}`,
+      recorded: first.isInside ? branchesWith(first) : first.name,
       requested: undefined,
     };
   }
 
-  private differs(stepId: string, recorded: string, requested: string): Recollection {
-    return { difference: { stepId, recorded, requested } };
+  private insideOf(stepId: string): Sighting | undefined {
+    const position = Number(stepId.slice(stepId.lastIndexOf('.') + 1));
+    const prefix = stepId.slice(0, stepId.lastIndexOf('.') + 1);
+    return this.sequences
+      .get(prefix)
+      ?.find((sighting) => sighting.isInside && sighting.position === position);
   }
 
-  private noteScopes(record: StepRecord): void {
-    const path = record.stepId.split('.');
-    for (let depth = path.length - 2; depth > 0; depth -= 2) {
-      this.scopes.set(path.slice(0, depth).join('.'), record.name);
+  /** Ids alternate between positions and branches: `3.0.2` is seen from the run at 3 and from branch `3.0.` at 2. */
+  private note({ stepId, name }: StepRecord): void {
+    const path = stepId.split('.');
+    for (let depth = 0; depth < path.length; depth += 2) {
+      const prefix = path.slice(0, depth).join('.') + (depth > 0 ? '.' : '');
+      const sighting = { position: Number(path[depth]), isInside: depth < path.length - 1, name };
+      const sightings = this.sequences.get(prefix);
+      if (sightings) sightings.push(sighting);
+      else this.sequences.set(prefix, [sighting]);
     }
   }
 }
 
-/** Position in the run's own sequence of the step, or of the operation that its branch belongs to. */
-function positionOf({ stepId }: StepRecord): number {
-  return Number.parseInt(stepId, 10);
+function differs(stepId: string, recorded: string, requested: string): Recollection {
+  return { difference: { stepId, recorded, requested } };
+}
+
+function branchesWith({ name }: Sighting): string {
+  return `branches with ${name}`;
 }

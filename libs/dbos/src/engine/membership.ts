@@ -59,7 +59,10 @@ export class Membership extends Loop {
   async tick(): Promise<void> {
     const { identity, repository, lease, time, clock, onDead } = this.parts;
     const sentAt = clock.monotonic();
-    const beat = await repository.executors.heartbeat(identity.id);
+    const beat = await repository.executors.heartbeat(
+      identity.id,
+      lease.durationMs / HEARTBEATS_PER_LEASE,
+    );
     time.adjust(beat.databaseNow, sentAt);
     if (!beat.alive) return this.rejoin();
     lease.renewed(sentAt);

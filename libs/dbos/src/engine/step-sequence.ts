@@ -12,7 +12,8 @@ export class StepSequence {
   private branches: StepSequence[] | undefined;
 
   private constructor(
-    private readonly prefix: string,
+    /** What the ids of this sequence begin with. */
+    readonly prefix: string,
     private readonly parent: StepSequence | undefined,
   ) {}
 

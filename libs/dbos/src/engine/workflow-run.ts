@@ -1,8 +1,10 @@
 /** One execution of one workflow on this executor: what it owns, recalls and has recorded, and what interrupts it. */
 import {
   CheckpointRefusedError,
+  DatabaseUnavailableError,
   ExecutorStoppingError,
   NonDeterminismError,
+  OwnershipLostError,
   RowRefusedError,
   UnreadableHistoryError,
   type RunInterruptedError,
@@ -91,10 +93,14 @@ export class WorkflowRun {
     if (difference) throw this.interrupt(new NonDeterminismError(this.id, difference));
   }
 
-  /** @throws NonDeterminismError when the code returned although its history goes on */
-  assertHistoryUsed(): void {
-    const difference = this.history.leftover(this.root.length);
-    if (difference) throw this.interrupt(new NonDeterminismError(this.id, difference));
+  /**
+   * @throws NonDeterminismError when a line of execution has ended although its history goes on
+   * @param cause what it ended with, when that was an error
+   */
+  assertHistoryUsed(sequence: StepSequence, cause?: unknown): void {
+    if (this.history.isEmpty || this.interruptedBy) return;
+    const difference = this.history.leftover(sequence.prefix, sequence.length);
+    if (difference) throw this.interrupt(new NonDeterminismError(this.id, difference, cause));
   }
 
   /** Hands a record to the repository. What is awaited is the barrier before the next effect. */
@@ -109,10 +115,12 @@ export class WorkflowRun {
     });
   }
 
+  /** Only a closed repository means that we stop; what nobody foresaw sends the workflow back to be run again. */
   private refusal(step: NewStep, error: unknown): RunInterruptedError {
-    return error instanceof RowRefusedError
-      ? new CheckpointRefusedError(this.id, step.name, error)
-      : new ExecutorStoppingError(this.id);
+    if (error instanceof RowRefusedError)
+      return new CheckpointRefusedError(this.id, step.name, error);
+    if (error instanceof DatabaseUnavailableError) return new ExecutorStoppingError(this.id);
+    return new OwnershipLostError(this.id);
   }
 
   /**

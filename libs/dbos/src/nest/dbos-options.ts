@@ -18,7 +18,7 @@ export interface DbosModuleOptions extends Omit<EngineOptions, 'logger'> {
    * the database of the Prisma client. Default: the environment variable `DATABASE_URL`; `false` does without.
    */
   readonly sessionUrl?: string | false;
-  /** A statement without an answer for this long is given up and sent again. Default 30,000. */
+  /** A statement without an answer for this long is given up and sent again. Default 10,000. */
   readonly statementTimeoutMs?: number;
   /**
    * Error classes whose identity survives a checkpoint, so that `instanceof` holds for errors of steps. Others come

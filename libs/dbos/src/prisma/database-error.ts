@@ -32,7 +32,7 @@ export function classifyDatabaseError(error: unknown): DatabaseErrorClass {
   if (sqlState !== undefined)
     return ROW_CLASSES.has(sqlState.slice(0, 2)) ? 'row' : 'infrastructure';
   const { name } = (error ?? {}) as PrismaErrorShape;
-  if (name === 'PrismaClientValidationError' || error instanceof TypeError) return 'defect';
+  if (name === 'PrismaClientValidationError') return 'defect';
   return 'infrastructure';
 }
 

@@ -18,7 +18,7 @@ export interface DatabaseSettings {
   readonly statementTimeoutMs?: number;
 }
 
-const DEFAULT_STATEMENT_TIMEOUT_MS = 30_000;
+const DEFAULT_STATEMENT_TIMEOUT_MS = 10_000;
 const FIRST_PAUSE_MS = 20;
 const MAX_PAUSE_MS = 2_000;
 const JITTER = 0.5;
@@ -35,13 +35,14 @@ export class Database {
 
   /**
    * Runs a statement that may safely run twice, waiting out every fault of the infrastructure.
+   * @param timeoutMs after which it is sent again; for statements that cannot wait as long as others
    * @throws RowRefusedError when the data cannot be stored
    * @throws DatabaseUnavailableError when the database is closed meanwhile
    */
-  async query<Row>(statement: Statement<Row>): Promise<Row[]> {
+  async query<Row>(statement: Statement<Row>, timeoutMs = this.timeoutMs): Promise<Row[]> {
     for (let failures = 1; ; failures += 1) {
       try {
-        const rows = await this.send(statement);
+        const rows = await this.send(statement, timeoutMs);
         if (failures > REPORT_EVERY) this.settings.logger.log('The database answers again');
         return rows;
       } catch (error) {
@@ -58,7 +59,7 @@ export class Database {
    */
   async once<Row>(statement: Statement<Row>): Promise<Row[]> {
     try {
-      return await this.send(statement);
+      return await this.send(statement, this.timeoutMs);
     } catch (error) {
       this.throwUnlessPassing(error);
       const fault = faultOf(error);
@@ -66,9 +67,13 @@ export class Database {
     }
   }
 
-  private async send<Row>(statement: Statement<Row>): Promise<Row[]> {
+  private async send<Row>(statement: Statement<Row>, timeoutMs: number): Promise<Row[]> {
     if (this.closing.signal.aborted) throw this.closed();
-    return this.inTime(statement);
+    return this.inTime(statement, timeoutMs);
+  }
+
+  private get timeoutMs(): number {
+    return this.settings.statementTimeoutMs ?? DEFAULT_STATEMENT_TIMEOUT_MS;
   }
 
   /** From now on faults of the infrastructure are no longer waited out. */
@@ -86,15 +91,10 @@ export class Database {
     if (kind === 'defect' || this.closing.signal.aborted) throw error;
   }
 
-  private inTime<Row>(statement: Statement<Row>): Promise<Row[]> {
-    const { clock, statementTimeoutMs = DEFAULT_STATEMENT_TIMEOUT_MS } = this.settings;
+  private inTime<Row>(statement: Statement<Row>, timeoutMs: number): Promise<Row[]> {
     return new Promise<Row[]>((resolve, reject) => {
-      const timer = clock.schedule(statementTimeoutMs, () =>
-        reject(
-          new DatabaseUnavailableError(
-            `The database did not answer within ${statementTimeoutMs} ms.`,
-          ),
-        ),
+      const timer = this.settings.clock.schedule(timeoutMs, () =>
+        reject(new DatabaseUnavailableError(`The database did not answer within ${timeoutMs} ms.`)),
       );
       const settled = (): void => timer.cancel();
       // The client may throw before it returns a promise.

@@ -24,6 +24,7 @@ export class PostgresSession {
   private client: Client | undefined;
   private executorId: string | undefined;
   private heldKey: bigint | undefined;
+  private connecting: Promise<void> | undefined;
   private reconnect: Timer | undefined;
   private failures = 0;
   private closed = false;
@@ -46,9 +47,14 @@ export class PostgresSession {
     if (this.closed) return false;
     if (this.executorId !== executorId) await this.release();
     this.executorId = executorId;
-    if (!this.client) await this.connect();
-    else if (this.heldKey === undefined) await this.tryLock(this.client).catch(() => undefined);
+    if (this.reconnect) return false; // the connection was lost and comes back in its own time
+    await (this.client ? this.lockAgain(this.client) : this.connect());
     return this.heldKey !== undefined;
+  }
+
+  private async lockAgain(client: Client): Promise<void> {
+    if (this.connecting) return this.connecting;
+    if (this.heldKey === undefined) await this.tryLock(client).catch(() => undefined);
   }
 
   /** After a rejoining the lock of the former id says nothing any more. */
@@ -76,7 +82,14 @@ export class PostgresSession {
     await client?.end().catch(() => undefined);
   }
 
-  private async connect(): Promise<void> {
+  /** One connection at a time, whoever asks for it. */
+  private connect(): Promise<void> {
+    this.reconnect = undefined;
+    this.connecting ??= this.open().finally(() => (this.connecting = undefined));
+    return this.connecting;
+  }
+
+  private async open(): Promise<void> {
     const client = new Client({
       connectionString: this.settings.connectionString,
       application_name: 'nestjs-dbos session',

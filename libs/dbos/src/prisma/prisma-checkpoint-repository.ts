@@ -18,7 +18,7 @@ export interface PrismaRepositoryOptions {
   readonly migrate: boolean;
   readonly clock?: Clock;
   readonly logger?: Logger;
-  /** A statement without an answer for this long is given up and sent again. Default 30,000. */
+  /** A statement without an answer for this long is given up and sent again. Default 10,000. */
   readonly statementTimeoutMs?: number;
   /** For the one session of its own by which others notice at once when this process is gone. Default: none. */
   readonly connectionString?: string;

@@ -72,7 +72,7 @@ export class PrismaExecutorRepository implements ExecutorRepository {
     return isNewsOfDeath ? this.register(executor, row.id) : row;
   }
 
-  async heartbeat(id: string): Promise<Heartbeat> {
+  async heartbeat(id: string, withinMs: number): Promise<Heartbeat> {
     const lockKey = this.session?.lockKey ?? null;
     // Locks are free for a while after a start of the server, until everybody has come back: then leases decide.
     const [row] = await this.database.query<{
@@ -119,6 +119,7 @@ export class PrismaExecutorRepository implements ExecutorRepository {
                      SELECT executor_id FROM owner
                       WHERE executor_id <> ${id}
                         AND NOT EXISTS (SELECT FROM dbos.executors e WHERE e.id = owner.executor_id)) AS dead`,
+      withinMs,
     );
     if (this.session && lockKey === null) void this.session.hold(id);
     return {

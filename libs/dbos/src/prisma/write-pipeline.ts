@@ -25,6 +25,9 @@ interface Entry<Item, Result> {
   readonly answer: Deferred<Result>;
 }
 
+/** What waits under one key. */
+type Group<Item, Result> = readonly [string, ReadonlyArray<Entry<Item, Result>>];
+
 export class WritePipeline<Item, Result> {
   private readonly waiting = new Map<string, Array<Entry<Item, Result>>>();
   private readonly inFlight = new Set<string>();
@@ -65,9 +68,9 @@ export class WritePipeline<Item, Result> {
   }
 
   /** The groups that may leave now, oldest first, up to the limits of one statement. */
-  private takeReady(): Array<[string, Array<Entry<Item, Result>>]> {
+  private takeReady(): Array<Group<Item, Result>> {
     const { maxItems, maxBytes, bytesOf } = this.settings;
-    const groups: Array<[string, Array<Entry<Item, Result>>]> = [];
+    const groups: Array<Group<Item, Result>> = [];
     let items = 0;
     let bytes = 0;
     for (const [key, entries] of this.waiting) {
@@ -87,19 +90,33 @@ export class WritePipeline<Item, Result> {
   }
 
   /** A refused batch is halved until what is refused stands alone: a bad neighbour harms nobody. */
-  private async writeGroups(groups: Array<[string, Array<Entry<Item, Result>>]>): Promise<void> {
+  private async writeGroups(groups: ReadonlyArray<Group<Item, Result>>): Promise<void> {
     const entries = groups.flatMap(([, group]) => group);
     try {
       const results = await this.settings.write(entries.map(({ item }) => item));
       entries.forEach(({ answer }, index) => answer.resolve(results[index] as Result));
     } catch (error) {
-      if (error instanceof RowRefusedError && groups.length > 1) {
-        const half = Math.ceil(groups.length / 2);
-        await this.writeGroups(groups.slice(0, half));
-        await this.writeGroups(groups.slice(half));
+      if (error instanceof RowRefusedError && groups.length > 1) return this.writeHalves(groups);
+      if (error instanceof RowRefusedError && entries.length > 1) return this.writeInOrder(entries);
+      entries.forEach(({ answer }) => answer.reject(error));
+    }
+  }
+
+  private async writeHalves(groups: ReadonlyArray<Group<Item, Result>>): Promise<void> {
+    const half = Math.ceil(groups.length / 2);
+    await this.writeGroups(groups.slice(0, half));
+    await this.writeGroups(groups.slice(half));
+  }
+
+  /** The items of one key, up to the one that is refused: what comes after it rests on it. */
+  private async writeInOrder(entries: ReadonlyArray<Entry<Item, Result>>): Promise<void> {
+    for (const [index, { item, answer }] of entries.entries()) {
+      try {
+        answer.resolve((await this.settings.write([item]))[0] as Result);
+      } catch (error) {
+        entries.slice(index).forEach((entry) => entry.answer.reject(error));
         return;
       }
-      entries.forEach(({ answer }) => answer.reject(error));
     }
   }
 }

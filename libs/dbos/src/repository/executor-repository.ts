@@ -35,8 +35,11 @@ export interface ExecutorRepository {
    */
   register(executor: ExecutorRegistration): Promise<ExecutorHolder | undefined>;
 
-  /** Renews the lease and declares dead those executors that are gone. */
-  heartbeat(id: string): Promise<Heartbeat>;
+  /**
+   * Renews the lease and declares dead those executors that are gone.
+   * @param withinMs after which a heartbeat without an answer is sent again, on another connection
+   */
+  heartbeat(id: string, withinMs: number): Promise<Heartbeat>;
 
   /** Removes dead executors that own nothing any more. */
   bury(ids: readonly string[]): Promise<void>;
