@@ -32,6 +32,7 @@ import {
   type NestApp,
   type NestAppSettings,
 } from '../support/nest-app.js';
+import { startGatedApp } from '../support/gated-app.js';
 import { startTestApp } from '../support/test-app.js';
 
 /** Many times what the engine needs from its launch to the first step body. */
@@ -260,10 +261,7 @@ describe('The lifecycle', () => {
         'a provider made by a factory',
         (slow) => ({ providers: [{ provide: 'made', useFactory: () => new slow() }] }),
       ],
-      [
-        'a provided value',
-        (slow) => ({ providers: [{ provide: 'value', useValue: new slow() }] }),
-      ],
+      ['a provided value', (slow) => ({ providers: [{ provide: 'value', useValue: new slow() }] })],
       [
         'a provider with an alias',
         (slow) => ({ providers: [{ provide: 'alias', useExisting: slow }, slow] }),
@@ -359,27 +357,30 @@ describe('The lifecycle', () => {
       ['handle.result()', async (w) => (await w.start(Errand).run()).result()],
       ['workflows.execute()', (w) => w.execute(Errand).run()],
       ['the workflow method itself', (_w, errand) => errand.run()],
-    ])('B22: refuses a bootstrap hook that awaits %s, which would never end', async (_what, wait) => {
-      let refusal: unknown;
-      @Injectable()
-      class Impatient implements OnApplicationBootstrap {
-        constructor(
-          private readonly workflows: WorkflowService,
-          private readonly errand: Errand,
-        ) {}
+    ])(
+      'B22: refuses a bootstrap hook that awaits %s, which would never end',
+      async (_what, wait) => {
+        let refusal: unknown;
+        @Injectable()
+        class Impatient implements OnApplicationBootstrap {
+          constructor(
+            private readonly workflows: WorkflowService,
+            private readonly errand: Errand,
+          ) {}
 
-        async onApplicationBootstrap(): Promise<void> {
-          refusal = await wait(this.workflows, this.errand).catch((error: unknown) => error);
+          async onApplicationBootstrap(): Promise<void> {
+            refusal = await wait(this.workflows, this.errand).catch((error: unknown) => error);
+          }
         }
-      }
 
-      await start({ providers: [Impatient] });
+        await start({ providers: [Impatient] });
 
-      expect(refusal).toMatchObject({
-        code: 'DBOS_NOT_RUNNING',
-        message: expect.stringContaining('onApplicationBootstrap'),
-      });
-    });
+        expect(refusal).toMatchObject({
+          code: 'DBOS_NOT_RUNNING',
+          message: expect.stringContaining('onApplicationBootstrap'),
+        });
+      },
+    );
 
     it('says in onModuleInit that workflows can be started after the bootstrap only', async () => {
       let refusal: unknown;
@@ -396,6 +397,28 @@ describe('The lifecycle', () => {
       await start({ before: [moduleWith(Early)] });
 
       expect(refusal).toMatchObject({ code: 'DBOS_NOT_RUNNING' });
+    });
+
+    it('refuses a start in a bootstrap hook that comes before the launch, and says when to start', async () => {
+      let refusal: unknown;
+      @Injectable()
+      class Eager implements OnApplicationBootstrap {
+        constructor(private readonly workflows: WorkflowService) {}
+
+        async onApplicationBootstrap(): Promise<void> {
+          refusal = await this.workflows
+            .start(Errand)
+            .run()
+            .catch((error: unknown) => error);
+        }
+      }
+
+      await start({ before: [moduleWith(Eager)] });
+
+      expect(refusal).toMatchObject({
+        code: 'DBOS_NOT_RUNNING',
+        message: expect.stringContaining('Errand.run'),
+      });
     });
 
     it('runs nothing when a bootstrap hook fails, and leaves the work to the next application', async () => {
@@ -533,6 +556,23 @@ describe('The lifecycle', () => {
       expect(executors).toEqual([]);
     });
 
+    it('leaves no executor behind when a heartbeat is under way at its end', async () => {
+      const nestApp = await startGatedApp({ url: database.url });
+      const heartbeat = nestApp.gates.hold('beat AS', 'unsent');
+      const leaving = nestApp.gates.hold('DELETE FROM dbos.executors WHERE', 'committed');
+      await heartbeat.reached;
+
+      const closing = nestApp.close();
+      // Either it leaves with the heartbeat under way, or it waits for that first.
+      await Promise.race([leaving.reached, delay(SLOW_MS)]);
+      heartbeat.open();
+      await delay(SLOW_MS);
+      leaving.open();
+      await closing;
+
+      expect(await observer.$queryRaw`SELECT id FROM dbos.executors`).toEqual([]);
+    });
+
     it('refuses to start a workflow once the shutdown is over', async () => {
       const { app, workflows } = await start();
       await app.close();
@@ -568,27 +608,30 @@ describe('The lifecycle', () => {
         },
       ],
       ['the root module', (provider) => ({ providers: [provider] })],
-    ])('destroys a provider of %s only after step bodies have ended', async (_where, settingsOf) => {
-      const journal = new Journal();
-      @Injectable()
-      class Gateway implements OnModuleDestroy {
-        onModuleDestroy(): void {
-          journal.note('gateway destroyed');
+    ])(
+      'destroys a provider of %s only after step bodies have ended',
+      async (_where, settingsOf) => {
+        const journal = new Journal();
+        @Injectable()
+        class Gateway implements OnModuleDestroy {
+          onModuleDestroy(): void {
+            journal.note('gateway destroyed');
+          }
         }
-      }
-      const first = await start(
-        { ...settingsOf(Gateway), options: { shutdown: { graceMs: 5_000 } } },
-        journal,
-      );
-      await inFirstStep(first, `destroyed ${_where}`);
+        const first = await start(
+          { ...settingsOf(Gateway), options: { shutdown: { graceMs: 5_000 } } },
+          journal,
+        );
+        await inFirstStep(first, `destroyed ${_where}`);
 
-      const closing = first.app.close();
-      await delay(SLOW_MS / 2);
-      journal.open('first');
-      await closing;
+        const closing = first.app.close();
+        await delay(SLOW_MS / 2);
+        journal.open('first');
+        await closing;
 
-      expect(journal.entries).toEqual(['first begins', 'first ends', 'gateway destroyed']);
-    });
+        expect(journal.entries).toEqual(['first begins', 'first ends', 'gateway destroyed']);
+      },
+    );
 
     describe('with a PrismaService that disconnects in onModuleDestroy', () => {
       /** What is connected to the database of this file, but for the one that asks. */
@@ -653,9 +696,7 @@ describe('The lifecycle', () => {
         const first = await start(
           {
             ...settingsOf(service),
-            dbos: [
-              DbosModule.forRoot({ ...QUICK, prisma: service, shutdown: { graceMs: 5_000 } }),
-            ],
+            dbos: [DbosModule.forRoot({ ...QUICK, prisma: service, shutdown: { graceMs: 5_000 } })],
           },
           journal,
         );

@@ -24,7 +24,12 @@ import { OutcomeWatch } from './outcome-watch.js';
 import { Patience } from './patience.js';
 import { Recovery } from './recovery.js';
 import { RecoveryLog, type RecoveryCounts } from './recovery-log.js';
-import { WorkflowRegistry, type WorkflowDefinition, type WorkflowOptions } from './registry.js';
+import {
+  defineWorkflow,
+  WorkflowRegistry,
+  type WorkflowDefinition,
+  type WorkflowOptions,
+} from './registry.js';
 import { RunScopes } from './run-scope.js';
 import { Shutdown } from './shutdown.js';
 import { Slots } from './slots.js';
@@ -129,9 +134,17 @@ export class Engine {
     );
   }
 
-  /** @throws RegistrationError, InvalidArgumentError */
-  register(name: string, invoke: WorkflowDefinition['invoke'], options?: WorkflowOptions): void {
-    this.registry.register(name, invoke, options);
+  /**
+   * @param origin the method that is the workflow, for messages
+   * @throws RegistrationError, InvalidArgumentError
+   */
+  register(
+    name: string,
+    invoke: WorkflowDefinition['invoke'],
+    options: WorkflowOptions = {},
+    origin?: string,
+  ): void {
+    this.registry.register(defineWorkflow(name, invoke, options), origin);
   }
 
   /** The id under which this process owns workflows now: the configured one with a suffix, or a random one. */

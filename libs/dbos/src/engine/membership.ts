@@ -31,6 +31,9 @@ export interface MembershipParts {
 }
 
 export class Membership extends Loop {
+  private trustOthersUntil = Number.NEGATIVE_INFINITY;
+  private isLeaving = false;
+
   constructor(
     private readonly parts: MembershipParts,
     settings: Omit<LoopSettings, 'name' | 'intervalMs'>,
@@ -51,7 +54,14 @@ export class Membership extends Loop {
     await this.tick();
   }
 
+  override halt(): void {
+    this.isLeaving = true;
+    super.halt();
+  }
+
+  /** Takes this executor off the list once no heartbeat is under way that could bring it back. */
   async leave(): Promise<void> {
+    await this.stop();
     await this.parts.repository.executors.remove(this.parts.identity.id);
   }
 
@@ -59,12 +69,14 @@ export class Membership extends Loop {
   async tick(): Promise<void> {
     const { identity, repository, lease, time, clock, onDead } = this.parts;
     const sentAt = clock.monotonic();
-    const beat = await repository.executors.heartbeat(
-      identity.id,
-      lease.durationMs / HEARTBEATS_PER_LEASE,
-    );
+    // Cut off for longer than a lease, as everybody else may have been: give them a lease to come back.
+    if (!lease.isValid) this.trustOthersUntil = sentAt + lease.durationMs;
+    const beat = await repository.executors.heartbeat(identity.id, {
+      withinMs: lease.durationMs / HEARTBEATS_PER_LEASE,
+      mayDeclare: sentAt >= this.trustOthersUntil,
+    });
     time.adjust(beat.databaseNow, sentAt);
-    if (!beat.alive) return this.rejoin();
+    if (!beat.alive) return this.isLeaving ? undefined : this.rejoin();
     lease.renewed(sentAt);
     onDead(beat.dead);
   }

@@ -22,44 +22,48 @@ export interface WorkflowDefinition {
 
 const DEFAULT_MAX_RECOVERY_ATTEMPTS = 100;
 
+/** @throws InvalidArgumentError for an unusable name or option */
+export function defineWorkflow(
+  name: string,
+  invoke: WorkflowDefinition['invoke'],
+  options: WorkflowOptions = {},
+): WorkflowDefinition {
+  assertIdentifier('A workflow name', name);
+  const { maxRecoveryAttempts = DEFAULT_MAX_RECOVERY_ATTEMPTS } = options;
+  const isCount = Number.isInteger(maxRecoveryAttempts) && maxRecoveryAttempts >= 0;
+  if (maxRecoveryAttempts !== Infinity && !isCount) {
+    throw new InvalidArgumentError(
+      `Workflow "${name}": maxRecoveryAttempts must be a whole number of at least 0, or Infinity, ` +
+        `not ${String(maxRecoveryAttempts)}.`,
+    );
+  }
+  return { name, maxRecoveryAttempts, invoke };
+}
+
+interface Registration {
+  readonly definition: WorkflowDefinition;
+  readonly origin: string;
+}
+
 export class WorkflowRegistry {
-  private readonly definitions = new Map<string, WorkflowDefinition>();
+  private readonly registrations = new Map<string, Registration>();
   private closed = false;
 
   /**
+   * @param origin the method that is the workflow, for messages
    * @throws RegistrationError for a duplicate name and after `close()`
-   * @throws InvalidArgumentError for an unusable name or option
    */
-  register(
-    name: string,
-    invoke: WorkflowDefinition['invoke'],
-    options: WorkflowOptions = {},
-  ): WorkflowDefinition {
-    assertIdentifier('A workflow name', name);
+  register(definition: WorkflowDefinition, origin = definition.name): void {
+    const { name } = definition;
     if (this.closed) {
       throw new RegistrationError(
         `Workflow "${name}" was registered after the engine was launched. Register it before: recovery needs every ` +
           'workflow to be known.',
       );
     }
-    if (this.definitions.has(name)) {
-      throw new RegistrationError(
-        `Two workflows are named "${name}". Give one of them another name: @Workflow({ name: '…' }).`,
-      );
-    }
-    const maxRecoveryAttempts = options.maxRecoveryAttempts ?? DEFAULT_MAX_RECOVERY_ATTEMPTS;
-    if (!(
-      maxRecoveryAttempts === Infinity ||
-      (Number.isInteger(maxRecoveryAttempts) && maxRecoveryAttempts >= 0)
-    )) {
-      throw new InvalidArgumentError(
-        `Workflow "${name}": maxRecoveryAttempts must be a whole number of at least 0, or Infinity, ` +
-          `not ${String(maxRecoveryAttempts)}.`,
-      );
-    }
-    const definition: WorkflowDefinition = { name, maxRecoveryAttempts, invoke };
-    this.definitions.set(name, definition);
-    return definition;
+    const former = this.registrations.get(name);
+    if (former) throw new RegistrationError(duplicate(name, former.origin, origin));
+    this.registrations.set(name, { definition, origin });
   }
 
   /** From the launch on the set is fixed. */
@@ -69,12 +73,25 @@ export class WorkflowRegistry {
 
   /** @throws WorkflowNotRegisteredError */
   get(name: string): WorkflowDefinition {
-    const definition = this.definitions.get(name);
-    if (!definition) throw new WorkflowNotRegisteredError(name);
-    return definition;
+    const registration = this.registrations.get(name);
+    if (!registration) throw new WorkflowNotRegisteredError(name);
+    return registration.definition;
   }
 
   names(): string[] {
-    return [...this.definitions.keys()];
+    return [...this.registrations.keys()];
   }
+}
+
+function duplicate(name: string, first: string, second: string): string {
+  if (first === second) {
+    return (
+      `The workflow ${first} exists twice: two modules provide its class. Provide it in one module and export it ` +
+      'from there.'
+    );
+  }
+  return (
+    `${first} and ${second} are both workflows named "${name}". Give one of them another name: ` +
+    "@Workflow({ name: '…' })."
+  );
 }

@@ -105,16 +105,24 @@ function checkpointRepository(
 
 /** Wherever in the application it is provided. */
 function prismaClient(container: ModuleRef, token: DbosModuleOptions['prisma']): PrismaClientLike {
+  const name = typeof token === 'function' ? token.name : String(token);
+  let client: Partial<PrismaClientLike>;
   try {
-    return container.get<PrismaClientLike>(token, { strict: false });
+    client = container.get(token, { strict: false });
   } catch (error) {
-    const name = typeof token === 'function' ? token.name : String(token);
     throw new RegistrationError(
       `DbosModule was given "${name}" as the Prisma client, but no module of this application provides it as a ` +
         'singleton. Add it to the providers of a module that the application imports.',
       { cause: error },
     );
   }
+  if (typeof client?.$queryRaw === 'function' && typeof client.$transaction === 'function') {
+    return client as PrismaClientLike;
+  }
+  throw new RegistrationError(
+    `DbosModule was given "${name}" as the Prisma client, but what it provides has no $queryRaw() and $transaction(). ` +
+      'Give the token of your PrismaService.',
+  );
 }
 
 function engine(

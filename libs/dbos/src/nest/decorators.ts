@@ -1,7 +1,8 @@
 /** The decorators only mark methods; the binder reads the marks when the application starts. */
-import type { WorkflowOptions } from '../engine/registry.js';
+import { defineWorkflow, type WorkflowOptions } from '../engine/registry.js';
 import { defineStep, type StepOptions } from '../engine/step.js';
 import { RegistrationError } from '../core/errors.js';
+import { assertIdentifier } from '../core/identifiers.js';
 
 export interface WorkflowDecoratorOptions extends WorkflowOptions {
   /** The name stored with every run; renaming it strands what is unfinished. Default: `Class.method`. */
@@ -26,7 +27,9 @@ const STEP = Symbol('nestjs-dbos:step');
  * ```
  */
 export function Workflow(options: WorkflowDecoratorOptions = {}): MethodDecorator {
-  return mark(WORKFLOW, '@Workflow()', options);
+  return mark(WORKFLOW, '@Workflow()', options, (place) => {
+    defineWorkflow(options.name ?? place, () => undefined, options);
+  });
 }
 
 /**
@@ -41,38 +44,62 @@ export function Workflow(options: WorkflowDecoratorOptions = {}): MethodDecorato
  * ```
  */
 export function Step(options: StepDecoratorOptions = {}): MethodDecorator {
-  const { name, ...policy } = options;
-  defineStep(name ?? 'step', policy); // a wrong option shows where it is written
-  return mark(STEP, '@Step()', options);
+  return mark(STEP, '@Step()', options, (place) => {
+    const { name, ...policy } = options;
+    defineStep(name ?? place, policy);
+  });
 }
 
-export function workflowMark(method: object): WorkflowDecoratorOptions | undefined {
-  return Reflect.getMetadata(WORKFLOW, method) as WorkflowDecoratorOptions | undefined;
+/** The marks of one method. They belong to its class and name, so that decorators may replace the function. */
+export interface Marks {
+  readonly workflow?: WorkflowDecoratorOptions;
+  readonly step?: StepDecoratorOptions;
 }
 
-export function stepMark(method: object): StepDecoratorOptions | undefined {
-  return Reflect.getMetadata(STEP, method) as StepDecoratorOptions | undefined;
+/** The marks of the method of this name on the prototype that defines it: an override has those it is given itself. */
+export function marksOf(prototype: object, method: string): Marks {
+  let owner: object | null = prototype;
+  while (owner && !Object.hasOwn(owner, method))
+    owner = Object.getPrototypeOf(owner) as object | null;
+  return owner ? ownMarks(owner, method) : {};
 }
 
-function mark(key: symbol, decorator: string, options: object): MethodDecorator {
+function ownMarks(owner: object, method: string): Marks {
+  return {
+    workflow: Reflect.getOwnMetadata(WORKFLOW, owner, method) as Marks['workflow'],
+    step: Reflect.getOwnMetadata(STEP, owner, method) as Marks['step'],
+  };
+}
+
+/** @param check throws for unusable options, naming the place: a wrong option shows where it is written */
+function mark(
+  key: symbol,
+  decorator: string,
+  options: { readonly name?: string },
+  check: (place: string) => void,
+): MethodDecorator {
   return (target, property, descriptor) => {
-    const method = descriptor.value as unknown;
-    const place = `${target.constructor.name}.${String(property)}`;
-    if (typeof property === 'symbol' || typeof method !== 'function') {
+    const isStatic = typeof target === 'function';
+    const place = `${isStatic ? target.name : target.constructor.name}.${String(property)}`;
+    if (typeof property === 'symbol' || typeof descriptor.value !== 'function') {
       throw new RegistrationError(
         `${decorator} on ${place}: only methods with a name can be marked.`,
       );
     }
-    if (typeof target === 'function') {
+    if (isStatic) {
       throw new RegistrationError(
         `${decorator} on static ${place}: mark a method of an injectable instance.`,
       );
     }
-    if (workflowMark(method) || stepMark(method)) {
+    const { workflow, step } = ownMarks(target, property);
+    if (workflow || step) {
       throw new RegistrationError(
         `${decorator} on ${place}: the method is marked already; use one mark, once.`,
       );
     }
-    Reflect.defineMetadata(key, options, method);
+    if (options.name !== undefined)
+      assertIdentifier(`${decorator} on ${place}: its name`, options.name);
+    check(place);
+    Reflect.defineMetadata(key, options, target, property);
   };
 }

@@ -89,6 +89,7 @@ export class WorkflowContext {
     let contextId = this.contexts.get(run);
     if (!contextId) this.contexts.set(run, (contextId = ContextIdFactory.create()));
     const instance = await this.container.resolve<T>(type, contextId, { strict: false });
+    this.binder.bindContext(contextId); // what it injects may have steps as well
     this.binder.bindInstance(instance, type);
     return instance;
   }

@@ -2,6 +2,7 @@
  * What an error of the database means for a statement of ours. The class follows from where the error arose (our
  * own statement) and from PostgreSQL's SQLSTATE, never from the wording of a message.
  */
+import { DatabaseUnavailableError, DbosError } from '../core/errors.js';
 
 /** What the driver says of an error; all of it optional, because it may not even have reached the server. */
 interface PrismaErrorShape {
@@ -32,7 +33,7 @@ export function classifyDatabaseError(error: unknown): DatabaseErrorClass {
   if (sqlState !== undefined)
     return ROW_CLASSES.has(sqlState.slice(0, 2)) ? 'row' : 'infrastructure';
   const { name } = (error ?? {}) as PrismaErrorShape;
-  if (name === 'PrismaClientValidationError') return 'defect';
+  if (name === 'PrismaClientValidationError' || isOurRefusal(error)) return 'defect';
   return 'infrastructure';
 }
 
@@ -63,4 +64,9 @@ export function faultOf(error: unknown): string {
   const kind = meta?.driverAdapterError?.cause?.kind;
   const words = [sqlStateOf(error), kind, code, name];
   return words.find((word): word is string => typeof word === 'string' && word !== '') ?? 'unknown';
+}
+
+/** The client could not even be had; only a statement without an answer is the infrastructure's fault. */
+function isOurRefusal(error: unknown): boolean {
+  return error instanceof DbosError && !(error instanceof DatabaseUnavailableError);
 }

@@ -64,6 +64,7 @@ export class PrismaCheckpointRepository extends CheckpointRepository {
   }
 
   async prepare(): Promise<void> {
+    this.client(); // one that cannot be had will not come by waiting
     await this.executors.databaseNow(); // waits for a database that is still starting
     const target = prismaMigrationTarget(this.client());
     if (!this.options.migrate) return assertMigrated(target);

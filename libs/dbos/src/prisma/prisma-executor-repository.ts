@@ -7,6 +7,7 @@ import type {
   ExecutorRegistration,
   ExecutorRepository,
   Heartbeat,
+  HeartbeatTerms,
 } from '../repository/executor-repository.js';
 import type { Database } from './database.js';
 import type { PostgresSession } from './postgres-session.js';
@@ -42,11 +43,8 @@ export class PrismaExecutorRepository implements ExecutorRepository {
           UPDATE dbos.executors
              SET dead_at = now()
            WHERE name = ${name}::text AND id <> ${id} AND dead_at IS NULL
-             AND (heartbeat_at + lease_ms * interval '1 millisecond' < now()
-                  OR (id = ${goneId}::text AND dbos.session_is_gone(lock_key))
-                  OR (dbos.session_is_gone(lock_key)
-                      AND heartbeat_at + ${SESSION_GRACE_MS}::int * interval '1 millisecond' < now()
-                      AND pg_postmaster_start_time() + lease_ms * interval '1 millisecond' < now()))
+             AND ((id = ${goneId}::text AND dbos.session_is_gone(lock_key))
+                  OR dbos.executor_is_gone(heartbeat_at, lease_ms, lock_key, ${SESSION_GRACE_MS}::int))
           RETURNING id
         ), registered AS (
           INSERT INTO dbos.executors (id, name, lease_ms, hostname, pid, application_version, lock_key)
@@ -72,9 +70,8 @@ export class PrismaExecutorRepository implements ExecutorRepository {
     return isNewsOfDeath ? this.register(executor, row.id) : row;
   }
 
-  async heartbeat(id: string, withinMs: number): Promise<Heartbeat> {
+  async heartbeat(id: string, { withinMs, mayDeclare }: HeartbeatTerms): Promise<Heartbeat> {
     const lockKey = this.session?.lockKey ?? null;
-    // Locks are free for a while after a start of the server, until everybody has come back: then leases decide.
     const [row] = await this.database.query<{
       alive: boolean;
       databaseNow: Date;
@@ -89,11 +86,8 @@ export class PrismaExecutorRepository implements ExecutorRepository {
         ), gone AS (
           SELECT id
             FROM dbos.executors
-           WHERE id <> ${id} AND dead_at IS NULL
-             AND (heartbeat_at + lease_ms * interval '1 millisecond' < now()
-                  OR (heartbeat_at + ${SESSION_GRACE_MS}::int * interval '1 millisecond' < now()
-                      AND pg_postmaster_start_time() + lease_ms * interval '1 millisecond' < now()
-                      AND dbos.session_is_gone(lock_key)))
+           WHERE ${mayDeclare}::boolean AND id <> ${id} AND dead_at IS NULL
+             AND dbos.executor_is_gone(heartbeat_at, lease_ms, lock_key, ${SESSION_GRACE_MS}::int)
              FOR NO KEY UPDATE SKIP LOCKED
         ), declared AS (
           UPDATE dbos.executors e

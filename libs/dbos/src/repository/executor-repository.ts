@@ -19,6 +19,13 @@ export interface ExecutorHolder {
   readonly leaseEndsInMs: number;
 }
 
+export interface HeartbeatTerms {
+  /** A heartbeat without an answer for this long is sent again, on another connection. */
+  readonly withinMs: number;
+  /** Not for one that was itself cut off from the database: the others may have been as well. */
+  readonly mayDeclare: boolean;
+}
+
 export interface Heartbeat {
   /** False when the executor was declared dead: it owns nothing any more. */
   readonly alive: boolean;
@@ -35,11 +42,8 @@ export interface ExecutorRepository {
    */
   register(executor: ExecutorRegistration): Promise<ExecutorHolder | undefined>;
 
-  /**
-   * Renews the lease and declares dead those executors that are gone.
-   * @param withinMs after which a heartbeat without an answer is sent again, on another connection
-   */
-  heartbeat(id: string, withinMs: number): Promise<Heartbeat>;
+  /** Renews the lease and, where it may, declares dead those executors that are gone. */
+  heartbeat(id: string, terms: HeartbeatTerms): Promise<Heartbeat>;
 
   /** Removes dead executors that own nothing any more. */
   bury(ids: readonly string[]): Promise<void>;

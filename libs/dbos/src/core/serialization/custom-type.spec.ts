@@ -85,15 +85,35 @@ describe('A registered type', () => {
     );
   });
 
-  it('that contains itself is refused', () => {
-    const type = {
-      name: 'Node',
-      isType: (value: object) => value instanceof Decimal,
-      serialize: (value: Decimal) => [value],
-      deserialize: () => new Decimal(''),
-    };
-    const set = new SerializerSet({ primary: createSuperjsonSerializer({ types: [type] }) });
-    expect(() => set.encode(new Decimal('1'))).toThrow(/nested/);
+  it.each<[string, (value: Decimal) => unknown]>([
+    ['in an array', (value) => [value]],
+    ['directly', (value) => value],
+  ])('that contains itself, %s, is refused', (_, serialize) => {
+    const set = new SerializerSet({
+      primary: createSuperjsonSerializer({ types: [{ ...decimal, serialize }] }),
+    });
+    expect(() => set.encode(new Decimal('1'))).toThrow(/nested deeper than 1000 levels/);
+  });
+
+  it('that runs out of stack is refused', () => {
+    const serialize = (): unknown => [serialize()];
+    const set = new SerializerSet({
+      primary: createSuperjsonSerializer({ types: [{ ...decimal, serialize }] }),
+    });
+    expect(() => set.encode(new Decimal('1'))).toThrow(
+      expect.objectContaining({
+        code: 'DBOS_UNSERIALIZABLE_VALUE',
+        reason: 'it is nested too deeply',
+      }),
+    );
+  });
+
+  it('is not looked for among ordinary objects and arrays, which may be plain JSON data', () => {
+    const isType = (): boolean => true;
+    const set = new SerializerSet({
+      primary: createSuperjsonSerializer({ types: [{ ...decimal, isType }] }),
+    });
+    expect(set.decode(set.encode([{ id: 1n }]))).toStrictEqual([{ id: 1n }]);
   });
 
   it('B62: that is not registered any more makes the value unreadable, with its name', () => {

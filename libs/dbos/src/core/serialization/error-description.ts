@@ -68,7 +68,7 @@ class Description {
       message: parts.message,
       ...(parts.stack !== undefined && { stack: parts.stack }),
       ...('cause' in parts && { cause: this.describePart(parts.cause) }),
-      ...(parts.errors && { errors: Array.from(parts.errors, (part) => this.describePart(part)) }),
+      ...(parts.errors && { errors: this.listed(parts.errors, (part) => this.describePart(part)) }),
       ...(parts.fields.length > 0 && { fields: this.keepableProperties(parts.fields, 0) }),
     };
     this.chain.pop();
@@ -124,13 +124,20 @@ class Description {
     if (typeof value !== 'object' || value === null || depth > MAX_FIELD_DEPTH) return undefined;
     switch (kindOf(value)) {
       case 'array':
-        return Array.from(value as unknown[], (item) => this.keepable(item, depth));
+        return this.listed(value as unknown[], (item) => this.keepable(item, depth));
       case 'object':
       case 'dictionary':
         return this.keepableProperties(enumerableProperties(value), depth);
       default:
         return undefined;
     }
+  }
+
+  /** No further than there is room for: an array may claim to have four billion items. */
+  private listed<T>(items: readonly unknown[], describe: (item: unknown) => T): T[] {
+    const described = Array.from(items.slice(0, MAX_PARTS), describe);
+    const rest = items.length - described.length;
+    return rest > 0 ? [...described, describe(notStored(`${rest} more items`))] : described;
   }
 
   private keepableProperties(

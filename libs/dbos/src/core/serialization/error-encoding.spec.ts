@@ -111,6 +111,14 @@ describe('A recorded error', () => {
     expect(Object.keys(error)).toEqual([]);
   });
 
+  it('keeps an error that stands beside itself', () => {
+    const twice = new Error('b');
+    expect(replayed(new AggregateError([twice, twice]))['errors']).toMatchObject([
+      { message: 'b' },
+      { message: 'b' },
+    ]);
+  });
+
   it('keeps errors in its fields, without those of their fields that cannot be stored', () => {
     const attempt = Object.assign(new CardDeclined(1), { socket: new WeakMap() });
     const error = replayed(Object.assign(new Error('a'), { errors: [attempt, new Error('b')] }));
@@ -119,6 +127,7 @@ describe('A recorded error', () => {
       { message: 'b' },
     ]);
     expect((error['errors'] as unknown[])[0]).toBeInstanceOf(Error);
+    expect(Object.keys(error)).toEqual(['errors']);
   });
 
   it('keeps rich fields', () => {
@@ -138,6 +147,33 @@ describe('A recorded error', () => {
       agent: expect.stringMatching(/^\[not stored: it is an instance of WeakMap/),
       headers: [{ a: 1 }, '[not stored: functions are code, not data]'],
     });
+  });
+
+  it('looks 8 levels deep into a field for what can be kept', () => {
+    const detail = Array.from({ length: 100 }).reduce<unknown>(
+      (inner) => ({ inner }),
+      () => 1,
+    );
+    let level: unknown = replayed(Object.assign(new Error('a'), { detail }))['detail'];
+    let levels = 0;
+    for (; typeof level === 'object'; levels += 1) level = (level as { inner: unknown }).inner;
+    expect(levels).toBe(8);
+    expect(level).toMatch(/^\[not stored/);
+  });
+
+  it('looks at 10,000 parts for what can be kept', () => {
+    const rows = Array.from({ length: 200 }, () => Array.from({ length: 100 }, () => () => 1));
+    const kept = (replayed(Object.assign(new Error('a'), { rows }))['rows'] as string[][]).flat();
+    expect(kept[0]).toMatch(/functions are code/);
+    expect(kept.at(-1)).toBe('[not stored: too many parts]');
+  });
+
+  it('says how much of an endless list it left out', () => {
+    const list: unknown[] = [() => 1];
+    list.length = 4_000_000_000;
+    expect((replayed(Object.assign(new Error('a'), { list }))['list'] as unknown[]).length).toBe(
+      10_001,
+    );
   });
 
   it('keeps NUL and lone surrogates in its message, escaped in the row', () => {

@@ -41,6 +41,7 @@ describe('Plain JSON data', () => {
     ['a Map', new Map()],
     ['a key __proto__', JSON.parse('{"__proto__":1}')],
     ['a symbol as key', { [Symbol('a')]: 1 }],
+    ['a symbol as key of an array', Object.assign([1], { [Symbol('a')]: 1 })],
     ['a property that JSON would skip', Object.defineProperty({}, 'a', { value: 1 })],
     ['a Proxy', new Proxy({}, {})],
   ])('is not %s', (_, value) => {

@@ -69,10 +69,10 @@ function isPlainObject(object: object, depth: number, seen: Set<object>): boolea
   if (Object.getOwnPropertySymbols(object).length > 0) return false;
   for (const key of Object.getOwnPropertyNames(object)) {
     if (key === '__proto__') return false;
-    // The descriptor, not the property: a getter must not run, and JSON would skip what is not enumerable.
+    // The descriptor, not the property: a getter must not run (and has no value), and JSON would skip what is not
+    // enumerable.
     const property = Object.getOwnPropertyDescriptor(object, key);
-    if (!property?.enumerable || property.get !== undefined || property.set !== undefined)
-      return false;
+    if (!property?.enumerable) return false;
     if (!isPlain(property.value, depth, seen)) return false;
   }
   return true;

@@ -40,6 +40,12 @@ describe('A value that cannot be kept', () => {
     ['a Map of a class', new (class Prices extends Map {})(), /instance of Prices/],
     ['an array of a class', new (class Lines extends Array {})(), /instance of Lines/],
     ['an object behind another', Object.create({ a: 1 }), /instance of Object/],
+    ['what claims to be an ordinary object', Object.create({ constructor: Object }), /instance of/],
+    [
+      'a Buffer of a class',
+      Object.setPrototypeOf(Buffer.from('a'), Object.create(Buffer.prototype) as object),
+      /instance of/,
+    ],
     ['what only claims to be a Map', Object.create(Map.prototype), /instance of Map/],
     ['a WeakMap', new WeakMap(), /instance of WeakMap/],
     ['a WeakSet', new WeakSet(), /instance of WeakSet/],
@@ -58,6 +64,11 @@ describe('A value that cannot be kept', () => {
       /enumerable/,
     ],
     ['a symbol as key', { [Symbol('tenant')]: 1 }, /Symbol\(tenant\)/],
+    [
+      'a symbol as key of an array',
+      Object.assign([1n], { [Symbol('tenant')]: 1 }),
+      /Symbol\(tenant\)/,
+    ],
     ['an array with another property', 'abc'.match(/b/), /property "index"/],
     ['a Date with a property', Object.assign(new Date(), { zone: 'CET' }), /property zone/],
   ])('may be %s', (_, value, reason) => {

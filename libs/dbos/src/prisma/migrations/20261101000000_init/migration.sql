@@ -108,3 +108,14 @@ RETURN lock_key IS NOT NULL AND NOT EXISTS (
      AND l.classid::bigint = (lock_key >> 32) & 4294967295
      AND l.objid::bigint = lock_key & 4294967295
 );
+
+-- Whether an executor is dead: its lease has run out, or its session has ended and it has sent no heartbeat since for
+-- longer than a live one would take. For a lease after a start of this server nobody is: until then everybody alive has
+-- had no chance to send a heartbeat, or to take its lock again.
+CREATE FUNCTION dbos.executor_is_gone(heartbeat_at timestamptz, lease_ms integer, lock_key bigint, grace_ms integer)
+RETURNS boolean
+LANGUAGE sql STABLE
+RETURN pg_catalog.pg_postmaster_start_time() + lease_ms * interval '1 millisecond' < pg_catalog.now()
+   AND (heartbeat_at + lease_ms * interval '1 millisecond' < pg_catalog.now()
+        OR (heartbeat_at + grace_ms * interval '1 millisecond' < pg_catalog.now()
+            AND dbos.session_is_gone(lock_key)));
