@@ -32,7 +32,9 @@ export class ChildApp {
   private constructor(private readonly child: ChildProcess) {
     this.exit = once(child, 'exit').then(([code, signal]) => {
       this.hasExited = true;
-      this.fail(new ChildError(`The child ended with ${signal ?? code}.\n${this.output}`, undefined));
+      this.fail(
+        new ChildError(`The child ended with ${signal ?? code}.\n${this.output}`, undefined),
+      );
       return signal ?? code;
     });
     child.on('message', (message: FromChild) => this.receive(message));

@@ -6,8 +6,9 @@ import { DbosModule } from 'nestjs-dbos';
 import { Engine } from '../../libs/dbos/src/engine/engine.js';
 import { PrismaClient } from '../../sample-app/src/generated/prisma/client.js';
 import type { ChildCall, ChildSettings, FromChild, ToChild } from './child-protocol.js';
-import { Bodies, FiveSteps, Ticking } from './child-workflows.js';
+import { Bodies, FiveSteps, LedgerTraces, Ticking } from './child-workflows.js';
 import { Ledger } from './ledger.js';
+import { RandomProgram, Traces } from './random-program.js';
 import { StatementGates } from './statement-gates.js';
 import { StoppingPoints } from './stopping-points.js';
 
@@ -22,7 +23,7 @@ async function main(): Promise<void> {
   });
   const gates = new StatementGates();
   gates.onEach((sql, values, moment) => points.passStatement(sql, values, moment));
-  const ledger = await Ledger.open(settings.url);
+  const ledger = await Ledger.open(settings.ledgerUrl ?? settings.url);
   const { executorId, leaseMs, maxConcurrentWorkflows } = settings;
 
   @Module({
@@ -44,6 +45,8 @@ async function main(): Promise<void> {
       Bodies,
       FiveSteps,
       Ticking,
+      RandomProgram,
+      { provide: Traces, useClass: LedgerTraces },
     ],
   })
   class ChildModule {}

@@ -2,6 +2,8 @@
 
 export interface ChildSettings {
   readonly url: string;
+  /** Where the ledger is, if not in the same database. */
+  readonly ledgerUrl?: string;
   /** Default: a random one. */
   readonly executorId?: string;
   readonly leaseMs?: number;

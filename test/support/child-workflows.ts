@@ -3,6 +3,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { Step, Workflow, WorkflowContext } from 'nestjs-dbos';
 import { Ledger } from './ledger.js';
+import { Traces } from './random-program.js';
 import { StoppingPoints } from './stopping-points.js';
 
 @Injectable()
@@ -52,5 +53,17 @@ export class Ticking {
     let sum = 0;
     for (let index = 0; index < count; index += 1) sum += await this.bodies.timed(index, ms);
     return sum;
+  }
+}
+
+/** Random programs of child processes leave word where their death does not reach. */
+@Injectable()
+export class LedgerTraces extends Traces {
+  constructor(@Inject(Ledger) private readonly ledger: Ledger) {
+    super();
+  }
+
+  async leave(workflowId: string, place: string): Promise<void> {
+    await this.ledger.enter(workflowId, place);
   }
 }

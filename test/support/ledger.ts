@@ -10,12 +10,13 @@ export interface LedgerEntry {
 }
 
 export class Ledger {
-  private constructor(private readonly client: pg.Client) {}
+  private constructor(private readonly client: pg.Pool) {}
 
   static async open(url: string): Promise<Ledger> {
-    const client = new pg.Client({ connectionString: url });
+    // One connection for as long as the ledger is open: what a test sets or locks on it stays.
+    const client = new pg.Pool({ connectionString: url, max: 1, idleTimeoutMillis: 0 });
     client.on('error', () => undefined);
-    await client.connect();
+    await client.query('SELECT');
     return new Ledger(client);
   }
 
@@ -56,10 +57,7 @@ export class Ledger {
   }
 
   /** Any statement, for what a test wants to see or to do in the database. */
-  async query<Row extends pg.QueryResultRow>(
-    sql: string,
-    values: unknown[] = [],
-  ): Promise<Row[]> {
+  async query<Row extends pg.QueryResultRow>(sql: string, values: unknown[] = []): Promise<Row[]> {
     return (await this.client.query<Row>(sql, values)).rows;
   }
 

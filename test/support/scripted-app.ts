@@ -15,6 +15,8 @@ export interface Stage {
   readonly die: () => Promise<void>;
   /** The workflow's own method, as another provider would call it. */
   readonly run: () => Promise<unknown>;
+  /** Starts a workflow of the same class: inside of a workflow, a child. */
+  readonly start: (workflowId?: string) => Promise<WorkflowHandle>;
 }
 
 /** The body of a workflow. */
@@ -38,7 +40,9 @@ export class Scripted {
     if (!script) throw new Error(`There is no script for ${flow.workflowId}.`);
     const die = (): Promise<void> =>
       flow.step('die', ({ signal }) => (this.isFirstLife ? this.until(signal) : undefined));
-    return script({ flow, workflows, die, run: () => this.run() });
+    const start = (workflowId?: string): Promise<WorkflowHandle> =>
+      workflows.start(Scripted, workflowId === undefined ? {} : { workflowId }).run();
+    return script({ flow, workflows, die, run: () => this.run(), start });
   }
 
   /** The step's body has begun, so everything recorded before it is durable. */

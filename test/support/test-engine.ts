@@ -29,6 +29,8 @@ export interface TestEngine {
   timer(ms: number): Promise<void>;
   /** Lets `ms` milliseconds pass as soon as somebody waits for them. */
   pass(ms: number): Promise<void>;
+  /** What the workflow of this id does when it is started or taken up again. */
+  define(workflowId: string, script: EngineScript): void;
   /** Starts a workflow with this body. */
   begin<T>(script: EngineScript<T>, workflowId?: string): Promise<WorkflowHandle<Awaited<T>>>;
   close(): Promise<void>;
@@ -77,6 +79,7 @@ export async function startTestEngine(settings: TestEngineSettings): Promise<Tes
       await timer(ms);
       clock.advance(ms);
     },
+    define: (workflowId, script) => void scripts.set(workflowId, script),
     begin: <T>(script: EngineScript<T>, workflowId = `scripted-${(count += 1)}`) => {
       scripts.set(workflowId, script);
       return engine.start<Awaited<T>>(WORKFLOW, [], { workflowId });
@@ -127,4 +130,10 @@ export function useTestEngines(): TestEngines {
       return engine;
     },
   };
+}
+
+/** The ids and names of the recorded steps, in order: `['0 charge', '1 ship']`. */
+export async function recordedBy({ engine }: TestEngine, workflowId: string): Promise<string[]> {
+  const steps = await engine.steps(workflowId);
+  return steps.map(({ stepId, name }) => `${stepId} ${name}`);
 }

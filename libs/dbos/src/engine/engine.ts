@@ -126,12 +126,8 @@ export class Engine {
     const { clock, random, parkAfterMs } = this.options;
     const { scopes } = this;
     const surroundings = { scopes, clock, random, longWaitMs: parkAfterMs };
-    return new Flow(
-      scopes,
-      surroundings,
-      new Sleeper(clock, time, parkAfterMs),
-      new Branches(scopes),
-    );
+    const sleeper = new Sleeper(clock, time, parkAfterMs);
+    return new Flow(surroundings, sleeper, new Branches(scopes), time);
   }
 
   /**
@@ -178,7 +174,7 @@ export class Engine {
     await this.recoveryLoop.tick();
     const resumed = await repository.workflows.resumeSuspended(registry.names());
     const unfinished = await repository.workflows.countUnfinished(registry.names());
-    recoveryLog.requeued(0);
+    recoveryLog.requeued([]);
     options.logger.log('Workflow engine launched', {
       executorId: this.executorId,
       workflows: registry.names().length,

@@ -1,4 +1,5 @@
 /** Runs workflows, start to settlement; knows what runs here, and is the one place that admits a runner. */
+import { cleanContext } from '../core/clean-context.js';
 import {
   NonDeterminismError,
   OwnershipLostError,
@@ -49,6 +50,7 @@ export interface ExecutorParts {
 }
 
 export class Executor implements RunHost {
+  private readonly inCleanContext = cleanContext();
   private readonly runs = new Map<string, Map<number, WorkflowRun>>();
   private readonly endings = new Set<Promise<void>>();
 
@@ -93,7 +95,8 @@ export class Executor implements RunHost {
     const owner = { workflowId, executorId, epoch };
     const run = new WorkflowRun(owner, name, new History(checkpoints), this);
     this.add(run);
-    const ending = this.live(run, claimed)
+    // Not in the context of the request that started it: a replay elsewhere has none either.
+    const ending = this.inCleanContext(() => this.live(run, claimed))
       .catch((error: unknown) => this.abandon(run, error))
       .finally(() => this.endings.delete(ending));
     this.endings.add(ending);
@@ -119,8 +122,7 @@ export class Executor implements RunHost {
   }
 
   private async live(run: WorkflowRun, claimed: ClaimedWorkflow): Promise<void> {
-    const isRecovery = claimed.recoveryAttempts > 0;
-    if (isRecovery) this.parts.recovery.began(run.id);
+    this.parts.recovery.began(run.id);
     let holdsSlot = true;
     const slot = (held: boolean): void => {
       if (held === holdsSlot) return;
@@ -146,7 +148,7 @@ export class Executor implements RunHost {
     const status = end === 'parked' ? end : await this.conclude(run, end);
     this.remove(run);
     slot(false);
-    if (isRecovery) this.parts.recovery.ended(run.id, status);
+    this.parts.recovery.ended(run.id, status);
     if (run.interruption instanceof OwnershipLostError) this.parts.onStray();
     this.parts.outcomes().left(run.id);
   }

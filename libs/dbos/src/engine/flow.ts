@@ -4,6 +4,7 @@ import type { Duration } from '../core/duration.js';
 import { NotInWorkflowError } from '../core/errors.js';
 import type { Branch, Branches } from './branches.js';
 import { checkpoint } from './checkpoint.js';
+import type { DatabaseTime } from './database-time.js';
 import type { RunScopes, StepContext } from './run-scope.js';
 import type { Sleeper } from './sleep.js';
 import {
@@ -17,11 +18,15 @@ import {
 
 export class Flow {
   constructor(
-    private readonly scopes: RunScopes,
     private readonly surroundings: StepSurroundings,
     private readonly sleeper: Sleeper,
     private readonly branches: Branches,
+    private readonly time: DatabaseTime,
   ) {}
+
+  private get scopes(): RunScopes {
+    return this.surroundings.scopes;
+  }
 
   get workflowId(): string {
     const scope = this.scopes.current;
@@ -53,10 +58,15 @@ export class Flow {
 
   async now(): Promise<Date> {
     const scope = this.scopes.current;
-    if (!scope || scope.step) return new Date();
+    if (!scope || scope.step) return new Date(this.epochMs());
     return new Date(
-      await checkpoint(scope, { name: 'flow.now', effect: false, produce: () => Date.now() }),
+      await checkpoint(scope, { name: 'flow.now', effect: false, produce: () => this.epochMs() }),
     );
+  }
+
+  /** The clock by which sleeps are measured too. */
+  private epochMs(): number {
+    return Math.round(this.time.nowMs());
   }
 
   async uuid(): Promise<string> {

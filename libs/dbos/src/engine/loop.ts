@@ -1,4 +1,5 @@
 /** A background duty: `tick()` is the duty, the base class owns when it happens. */
+import { cleanContext } from '../core/clean-context.js';
 import type { Clock, Timer } from '../core/clock.js';
 import { describeError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
@@ -18,6 +19,7 @@ const MAX_BACKOFF_MS = 2_000;
 const JITTER = 0.1;
 
 export abstract class Loop {
+  private readonly inCleanContext = cleanContext();
   private timer: Timer | undefined;
   private immediate: NodeJS.Immediate | undefined;
   private ticking: Promise<void> | undefined;
@@ -47,7 +49,7 @@ export abstract class Loop {
       return;
     }
     this.timer?.cancel();
-    this.immediate ??= setImmediate(() => this.run());
+    this.immediate ??= setImmediate(() => this.inCleanContext(() => this.run()));
   }
 
   /** No tick begins any more. */

@@ -16,12 +16,12 @@ export interface RecoveryCounts {
   readonly found: number;
   /** Recovered workflows that run here now. */
   readonly replaying: number;
-  /** Of those that ran here: ended well or went back to waiting. */
+  /** Of those that were found and ran here: ended well or went back to waiting. */
   readonly recovered: number;
-  /** Of those that ran here: ended with an error. */
+  /** Of those, ended with an error. */
   readonly failed: number;
-  /** Of those that ran here: set aside as recovered too often. */
-  readonly deadLettered: number;
+  /** Of those, set aside as recovered too often. */
+  readonly setAside: number;
 }
 
 export class RecoveryLog {
@@ -29,32 +29,38 @@ export class RecoveryLog {
   private found = 0;
   private recovered = 0;
   private failed = 0;
-  private deadLettered = 0;
+  private setAside = 0;
+  /** Found, and not run here yet. What others take of it is forgotten when the queue is drained. */
+  private readonly awaited = new Set<string>();
   private readonly replaying = new Set<string>();
 
   scanning(): void {
     this.state = 'scanning';
   }
 
-  requeued(count: number): void {
-    this.found += count;
-    if (count > 0 || this.state === 'scanning') this.state = 'running';
+  requeued(workflowIds: readonly string[]): void {
+    this.found += workflowIds.length;
+    for (const id of workflowIds) this.awaited.add(id);
+    if (workflowIds.length > 0 || this.state === 'scanning') this.state = 'running';
   }
 
+  /** A run has begun; only the first one of a workflow that was found is its recovery. */
   began(workflowId: string): void {
-    this.replaying.add(workflowId);
+    if (this.awaited.delete(workflowId)) this.replaying.add(workflowId);
   }
 
   ended(workflowId: string, status: string): void {
-    this.replaying.delete(workflowId);
+    if (!this.replaying.delete(workflowId)) return;
     if (status === 'ERROR') this.failed += 1;
-    else if (status === 'MAX_RECOVERY_ATTEMPTS_EXCEEDED') this.deadLettered += 1;
+    else if (status === 'MAX_RECOVERY_ATTEMPTS_EXCEEDED') this.setAside += 1;
     else if (status === 'SUCCESS' || status === 'parked') this.recovered += 1;
   }
 
   /** The dispatcher found nothing more to claim. */
   queueDrained(): void {
-    if (this.state === 'running' && this.replaying.size === 0) this.state = 'done';
+    if (this.state !== 'running' || this.replaying.size > 0) return;
+    this.state = 'done';
+    this.awaited.clear();
   }
 
   counts(): RecoveryCounts {
@@ -64,7 +70,7 @@ export class RecoveryLog {
       replaying: this.replaying.size,
       recovered: this.recovered,
       failed: this.failed,
-      deadLettered: this.deadLettered,
+      setAside: this.setAside,
     };
   }
 }

@@ -47,7 +47,7 @@ export class Recovery extends Loop {
       const requeued = await repository.queues.requeue({ executorIds, countsAsRecovery: true });
       if (requeued.length === 0) break;
       total += requeued.length;
-      recovery.requeued(requeued.length);
+      recovery.requeued(requeued.map(({ id }) => id));
       onRequeued();
     }
     if (total === 0) return;

@@ -9,7 +9,7 @@ export class StepSequence {
   private next = 0;
   private controller: AbortController | undefined;
   private closedBy: unknown;
-  private branches: StepSequence[] | undefined;
+  private branches: Set<StepSequence> | undefined;
 
   private constructor(
     /** What the ids of this sequence begin with. */
@@ -36,14 +36,14 @@ export class StepSequence {
   /** The sequence of branch `index` of the operation that has `stepId`. */
   branch(stepId: string, index: number): StepSequence {
     const branch = new StepSequence(`${stepId}.${index}.`, this);
-    (this.branches ??= []).push(branch);
+    (this.branches ??= new Set()).add(branch);
     if (this.isClosed) branch.close(this.reason);
     return branch;
   }
 
   /** Forgets branches that have all ended. */
   dropBranches(branches: readonly StepSequence[]): void {
-    this.branches = this.branches?.filter((branch) => !branches.includes(branch));
+    for (const branch of branches) this.branches?.delete(branch);
   }
 
   /** Aborted when the run is interrupted or this branch loses a race. Made only when somebody asks for it. */

@@ -2,8 +2,11 @@
 import type { ModulesContainer } from '@nestjs/core';
 import { staticInstancesOf } from './provider-instances.js';
 
+/** On a hook that is a shadow already, of another application that shares the instance. */
+const SHADOW = Symbol('nestjs-dbos:hook');
+
 export type HookName = 'onApplicationBootstrap' | 'onModuleDestroy';
-type Hook = () => unknown;
+type Hook = (() => unknown) & { readonly [SHADOW]?: true };
 
 /** An instance that has the hook, and how often Nest is going to call it: once for each module that provides it. */
 export interface HookHost {
@@ -27,7 +30,8 @@ export function hookHosts(modules: ModulesContainer, name: HookName): HookHost[]
 
 /**
  * Replaces the hook on the instance itself. Instances may outlive the application, so whoever shadows restores.
- * @returns gives the instance its own hook back; undefined for one that cannot be shadowed, such as a frozen one
+ * @returns gives the instance its own hook back; undefined for one that cannot be shadowed, such as a frozen one, or one
+ *   that another application has shadowed
  */
 export function shadowHook(
   host: object,
@@ -35,9 +39,9 @@ export function shadowHook(
   around: (original: Hook) => Promise<void>,
 ): (() => void) | undefined {
   const original = hookOf(host, name);
-  if (!original) return undefined;
+  if (!original || original[SHADOW]) return undefined;
   const own = Object.getOwnPropertyDescriptor(host, name);
-  const value = (): Promise<void> => around(() => original.call(host));
+  const value = Object.assign(() => around(() => original.call(host)), { [SHADOW]: true });
   if (!Reflect.defineProperty(host, name, { value, configurable: true, writable: true }))
     return undefined;
   return () => {

@@ -13,7 +13,7 @@ import { Engine } from '../engine/engine.js';
 import { defineStep } from '../engine/step.js';
 import { markedMethods, type MarkedMethod } from './marked-methods.js';
 import { staticInstancesOf, type Wrapper } from './provider-instances.js';
-import { shadowMethod } from './shadow-method.js';
+import { shadowMethod, unshadowed } from './shadow-method.js';
 
 type ContextId = ReturnType<typeof ContextIdFactory.create>;
 
@@ -111,7 +111,8 @@ export class WorkflowBinder {
       if (!workflow) continue;
       const name = workflow.name ?? place;
       this.shadow(instance, method, place, (original) => {
-        const invoke = (...args: unknown[]): unknown => Reflect.apply(original, instance, args);
+        const run = unshadowed(original);
+        const invoke = (...args: unknown[]): unknown => Reflect.apply(run, instance, args);
         engine.register(name, invoke, workflow, place);
         return (_self, args) => engine.execute(name, args);
       });

@@ -79,8 +79,10 @@ export class WorkflowContext {
   }
 
   /** The outcome of the branch that settles first, recorded; the others are cut off and their signals aborted. */
-  race<T>(branches: ReadonlyArray<Branch<T>>): Promise<T> {
-    return this.engine.flow.race(branches);
+  race<const B extends ReadonlyArray<Branch<unknown>>>(
+    branches: B,
+  ): Promise<Awaited<ReturnType<B[number]>>> {
+    return this.engine.flow.race(branches) as Promise<Awaited<ReturnType<B[number]>>>;
   }
 
   /** A request-scoped or transient provider, made for this run, its steps bound. */

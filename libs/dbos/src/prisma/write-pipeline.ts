@@ -5,6 +5,7 @@
  * Items of one key are kept in order: those that wait leave together, and none leaves before the answer to the ones
  * that left before it.
  */
+import { cleanContext } from '../core/clean-context.js';
 import { deferred, type Deferred } from '../core/deferred.js';
 import { RowRefusedError } from '../core/errors.js';
 
@@ -29,6 +30,7 @@ interface Entry<Item, Result> {
 type Group<Item, Result> = readonly [string, ReadonlyArray<Entry<Item, Result>>];
 
 export class WritePipeline<Item, Result> {
+  private readonly inCleanContext = cleanContext();
   private readonly waiting = new Map<string, Array<Entry<Item, Result>>>();
   private readonly inFlight = new Set<string>();
   private busyLanes = 0;
@@ -51,7 +53,7 @@ export class WritePipeline<Item, Result> {
     if (this.busyLanes >= this.settings.lanes) return;
     this.flush ??= setImmediate(() => {
       this.flush = undefined;
-      this.openLane();
+      this.inCleanContext(() => this.openLane());
     });
   }
 

@@ -143,7 +143,7 @@ const { value: tree } = fc.letrec<{
   entries: fc.array(fc.tuple(text, tie('value')), { maxLength: 4 }),
   items: fc.array(tie('value'), { maxLength: 4 }),
   value: fc.oneof(
-    { maxDepth: 4, depthSize: 'medium' },
+    { maxDepth: 4, depthSize: 'small' },
     leaf,
     tie('items'),
     tie('entries').map((entries) => withProperties({}, entries)),
