@@ -16,31 +16,35 @@ export type Operation =
 
 export type Program = readonly Operation[];
 
+/** Plain objects, as an application would hand over. */
+const record = <T extends object>(model: { [K in keyof T]: fc.Arbitrary<T[K]> }): fc.Arbitrary<T> =>
+  fc.record(model, { noNullPrototype: true }) as unknown as fc.Arbitrary<T>;
+
 /** Programs of bounded depth and length. */
 export const programs: fc.Arbitrary<Program> = fc.letrec<{ program: Program }>((tie) => {
-  const nested = fc.array(tie('program'), { minLength: 1, maxLength: 3 });
+  const nested = fc.array(tie('program'), { minLength: 1, maxLength: 2 });
   const operation: fc.Arbitrary<Operation> = fc.oneof(
     { maxDepth: 2 },
     {
       weight: 6,
-      arbitrary: fc.record({
+      arbitrary: record({
         kind: fc.constant('step' as const),
         failures: fc.oneof({ weight: 3, arbitrary: fc.constant(0) }, fc.nat({ max: 2 })),
         maxRetries: fc.nat({ max: 2 }),
       }),
     },
-    { weight: 1, arbitrary: fc.record({ kind: fc.constant('sleep' as const), ms: fc.nat(8) }) },
+    { weight: 1, arbitrary: record({ kind: fc.constant('sleep' as const), ms: fc.nat(8) }) },
     {
       weight: 1,
-      arbitrary: fc.record({
+      arbitrary: record({
         kind: fc.constant('together' as const),
         count: fc.integer({ min: 2, max: 4 }),
       }),
     },
-    { weight: 2, arbitrary: fc.record({ kind: fc.constant('all' as const), branches: nested }) },
+    { weight: 2, arbitrary: record({ kind: fc.constant('all' as const), branches: nested }) },
     {
       weight: 1,
-      arbitrary: fc.record({
+      arbitrary: record({
         kind: fc.constant('map' as const),
         items: nested,
         concurrency: fc.integer({ min: 1, max: 3 }),
@@ -48,11 +52,11 @@ export const programs: fc.Arbitrary<Program> = fc.letrec<{ program: Program }>((
     },
     {
       weight: 2,
-      arbitrary: fc.record({ kind: fc.constant('child' as const), program: tie('program') }),
+      arbitrary: record({ kind: fc.constant('child' as const), program: tie('program') }),
     },
   );
   return {
-    program: fc.array(operation, { minLength: 2, maxLength: 6, depthIdentifier: 'program' }),
+    program: fc.array(operation, { minLength: 2, maxLength: 4, depthIdentifier: 'program' }),
   };
 }).program;
 

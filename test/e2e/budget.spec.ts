@@ -1,0 +1,194 @@
+// What workflows cost in statements, counted at the server: one for each start and each step, none for the end.
+import { Injectable } from '@nestjs/common';
+import { Step, Workflow, WorkflowContext, type DbosModuleOptions } from 'nestjs-dbos';
+import { createTestDatabase, type TestDatabase } from '../support/database.js';
+import { eventually } from '../support/eventually.js';
+import { startNestApp, type NestApp } from '../support/nest-app.js';
+import { StatementCounter, type CountedStatement } from '../support/statement-counter.js';
+import { startTestApp } from '../support/test-app.js';
+
+/** The loops ask too rarely to be seen here, but for the heartbeat, whose pace is fixed. */
+const CALM = { pollIntervalMs: 600_000, delayedPollIntervalMs: 600_000 } as const;
+
+@Injectable()
+class Work {
+  @Workflow()
+  async run(steps: number): Promise<number> {
+    let sum = 0;
+    for (let index = 0; index < steps; index += 1) sum += await this.step(index);
+    return sum;
+  }
+
+  @Step()
+  async step(index: number): Promise<number> {
+    return index;
+  }
+}
+
+@Injectable()
+class Held {
+  begun = 0;
+  holds = true;
+
+  constructor(
+    private readonly work: Work,
+    private readonly flow: WorkflowContext,
+  ) {}
+
+  /** Some steps, then one that is held until its executor ends. */
+  @Workflow()
+  async run(steps: number): Promise<string> {
+    for (let index = 0; index < steps; index += 1) await this.work.step(index);
+    await this.wait();
+    return 'done';
+  }
+
+  @Step()
+  async wait(): Promise<void> {
+    this.begun += 1;
+    if (!this.holds) return;
+    const { signal } = this.flow.stepContext;
+    await new Promise<void>((resolve) => {
+      signal.addEventListener('abort', () => resolve(), { once: true });
+    });
+  }
+}
+
+type Kind = (statement: CountedStatement) => boolean;
+
+const isHeartbeat: Kind = ({ sql }) => sql.includes('beat AS');
+const isClaim: Kind = ({ sql }) => sql.includes('claimed AS');
+const isRelease: Kind = ({ sql }) => sql.includes('due AS');
+const isHistory: Kind = ({ sql }) => sql.includes('FROM dbos.steps') && !sql.includes('INSERT');
+
+function count(statements: readonly CountedStatement[], kind: Kind = () => true): number {
+  return statements.filter(kind).reduce((sum, { calls }) => sum + calls, 0);
+}
+
+const countable = await StatementCounter.isPossible();
+const reason = countable ? '' : ' (skipped: this server has no pg_stat_statements)';
+
+(countable ? describe : describe.skip)(`The statement budget${reason}`, () => {
+  let database: TestDatabase;
+  let counter: StatementCounter;
+  const opened: NestApp[] = [];
+
+  beforeAll(async () => {
+    database = await createTestDatabase();
+    counter = await StatementCounter.open(database);
+  });
+
+  afterEach(async () => {
+    for (const nestApp of opened.splice(0)) await nestApp.close();
+  });
+
+  afterAll(async () => {
+    await counter.close();
+    await database.drop();
+  });
+
+  async function start(options: Partial<DbosModuleOptions> = CALM): Promise<NestApp> {
+    const nestApp = await startNestApp({ url: database.url, providers: [Work, Held], options });
+    opened.push(nestApp);
+    return nestApp;
+  }
+
+  /** Has nothing to do, and has connected whatever it will need. */
+  async function startIdle(options?: Partial<DbosModuleOptions>): Promise<NestApp> {
+    const nestApp = await start(options);
+    await nestApp.workflows.execute(Work).run(2);
+    return nestApp;
+  }
+
+  /** All statements but heartbeats. */
+  async function counted(work: () => Promise<unknown>): Promise<CountedStatement[]> {
+    const statements = await counter.during(work);
+    return statements.filter((statement) => !isHeartbeat(statement));
+  }
+
+  it.each([
+    { steps: 0, statements: 2 },
+    { steps: 1, statements: 2 },
+    { steps: 2, statements: 3 },
+    { steps: 10, statements: 11 },
+  ])('B70: a workflow of $steps steps costs $statements statements', async (cost) => {
+    const { workflows } = await startIdle();
+    const sent = await counted(() => workflows.execute(Work).run(cost.steps));
+    expect({ ...cost, statements: count(sent), sent }).toMatchObject(cost);
+  });
+
+  it('B70: a start costs one statement', async () => {
+    const { workflows, app } = await startIdle();
+    const sent = await counted(async () => {
+      await workflows.start(Held).run(0);
+      await eventually(() => expect(app.get(Held).begun).toBe(1));
+    });
+    expect(count(sent)).toBe(1);
+  });
+
+  it('B70: a start of a finished workflow costs one statement', async () => {
+    const { workflows } = await startIdle();
+    await workflows.execute(Work, { workflowId: 'finished' }).run(1);
+    const sent = await counted(() => workflows.start(Work, { workflowId: 'finished' }).run(1));
+    expect(count(sent)).toBe(1);
+  });
+
+  it('B70: awaiting the result of a finished workflow costs one statement', async () => {
+    const { workflows } = await startIdle();
+    const handle = await workflows.start(Work).run(1);
+    await handle.result();
+    const sent = await counted(() => handle.result());
+    expect(count(sent)).toBe(1);
+  });
+
+  it('B70: wraps no statement in a transaction', async () => {
+    const { workflows } = await startIdle();
+    const sent = await counted(() => workflows.execute(Work).run(3));
+    expect(sent.filter(({ sql }) => /^\s*(BEGIN|COMMIT|SAVEPOINT|SET)\b/i.test(sql))).toEqual([]);
+  });
+
+  it('B70: 64 workflows of 5 steps at once share statements', async () => {
+    const { workflows } = await startIdle();
+    const sent = await counted(() =>
+      Promise.all(Array.from({ length: 64 }, () => workflows.execute(Work).run(5))),
+    );
+    // One after the other they would cost 6 statements each. Together they need 6 rounds, each on at most two lanes.
+    expect(count(sent)).toBeLessThanOrEqual(24);
+  });
+
+  it('B70: recovery of 100 workflows claims and reads all of them in a few statements', async () => {
+    const dying = await startTestApp({ url: database.url, providers: [Work, Held] });
+    const ids = Array.from({ length: 100 }, (_, index) => `recovered ${index}`);
+    await Promise.all(ids.map((workflowId) => dying.workflows.start(Held, { workflowId }).run(2)));
+    await eventually(() => expect(dying.get(Held).begun).toBe(ids.length));
+    await dying.kill();
+
+    const sent = await counted(async () => {
+      const { app, workflows } = await start();
+      app.get(Held).holds = false;
+      await Promise.all(ids.map((id) => workflows.handle(id).result()));
+    });
+
+    expect(count(sent, isClaim)).toBeLessThanOrEqual(2);
+    expect(count(sent, isHistory)).toBe(1);
+    expect(count(sent)).toBeLessThanOrEqual(40);
+  });
+
+  it('B70: an idle process asks once for each beat of each of its loops, and nothing else', async () => {
+    // A tenth of the defaults; the heartbeat comes every half second.
+    await startIdle({ pollIntervalMs: 100, delayedPollIntervalMs: 500 });
+    const startedAt = performance.now();
+    const sent = await counter.during(() =>
+      eventually(() => expect(performance.now() - startedAt).toBeGreaterThan(2_000)),
+    );
+    const elapsedMs = performance.now() - startedAt;
+
+    /** Each pause may be a tenth shorter than its interval. */
+    const beats = (intervalMs: number): number => Math.ceil(elapsedMs / (intervalMs * 0.9)) + 1;
+    expect(count(sent, isClaim)).toBeLessThanOrEqual(beats(100));
+    expect(count(sent, isRelease)).toBeLessThanOrEqual(beats(500));
+    expect(count(sent, isHeartbeat)).toBeLessThanOrEqual(beats(500));
+    const known: Kind = (s) => isClaim(s) || isRelease(s) || isHeartbeat(s);
+    expect(sent.filter((statement) => !known(statement))).toEqual([]);
+  });
+});
