@@ -29,6 +29,8 @@ const config: Config = {
   globalTeardown: '<rootDir>/test/support/jest-global-teardown.mjs',
   // The server needs a core as well; more workers than that only wait for it.
   maxWorkers: process.env['JEST_MAX_WORKERS'] ?? 2,
+  // ES modules of finished test files are never collected: begin a new worker before memory runs short.
+  workerIdleMemoryLimit: '1GB',
   testTimeout: 30_000,
   collectCoverageFrom: ['libs/*/src/**/*.ts', 'sample-app/src/**/*.ts', '!**/generated/**'],
 };

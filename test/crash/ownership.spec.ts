@@ -68,7 +68,7 @@ const others: GatedApp[] = [];
 
 /** An application whose runs stop at `stops`; another one than `app` has stops of its own. */
 async function startApp(
-  options: { executorId?: string; leaseMs?: number } = {},
+  options: { executorId?: string; leaseMs?: number; statementTimeoutMs?: number } = {},
   stops = new StoppingPoints(),
 ): Promise<GatedApp> {
   const started = await startGatedApp({
@@ -410,6 +410,30 @@ describe('A run of a live executor', () => {
     strays.open();
 
     expect(await handle.result()).toBe(TWO_RESULTS);
+    expect(await row('newcomer')).toMatchObject({ epoch: 1, recovery_attempts: 0 });
+    expect(await ledger.counts('newcomer')).toEqual(TWO_ONCE);
+  });
+
+  it('is not taken for a stray by a search that was given up and comes late', async () => {
+    await app.close();
+    app = await startApp({ statementTimeoutMs: 300 }, points);
+    const late = app.gates.hold('recovery_attempts +', 'unsent');
+    app.faults.failNext(`SET status = 'PENDING'`);
+    await late.reached;
+    await eventually(() => expect(app.faults.matching('recovery_attempts +')).not.toEqual([]));
+    const claims = app.faults.matching(`SET status = 'PENDING'`).length;
+    await eventually(() =>
+      expect(app.faults.matching(`SET status = 'PENDING'`).length).toBeGreaterThan(claims),
+    );
+    const { result, goOn } = await startHeld('newcomer');
+
+    const carriedOut = app.gates.hold('recovery_attempts +', 'committed');
+    late.open();
+    await carriedOut.reached;
+    carriedOut.open();
+    goOn();
+
+    expect(await result).toBe(TWO_RESULTS);
     expect(await row('newcomer')).toMatchObject({ epoch: 1, recovery_attempts: 0 });
     expect(await ledger.counts('newcomer')).toEqual(TWO_ONCE);
   });

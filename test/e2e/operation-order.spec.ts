@@ -1,6 +1,7 @@
 // Operations that start together have the ids of the order in which they were called.
 import { Injectable } from '@nestjs/common';
 import { Workflow } from 'nestjs-dbos';
+import { openPrisma } from '../support/nest-app.js';
 import {
   recorded,
   useScriptedApps,
@@ -41,6 +42,10 @@ describe('Operations that start together', () => {
     ({ workflows }) => workflows.handle<string>(OTHER).result(),
     ({ workflows }) => workflows.handle(OTHER).status(),
     ({ workflows }) => workflows.handle('unknown').result(),
+    ({ workflows }) => workflows.steps(OTHER),
+    ({ workflows }) => workflows.cancel('unknown'),
+    ({ workflows }) => workflows.resume('unknown'),
+    ({ workflows }) => workflows.recovery(),
     ({ flow }) => flow.all([() => twoSteps(flow, 'a'), () => twoSteps(flow, 'b')]),
     ({ flow }) => flow.map(['x', 'y'], (item) => twoSteps(flow, item), { concurrency: 1 }),
     ({ flow }) => flow.race([() => flow.step('first', () => 'won')]),
@@ -128,5 +133,26 @@ describe('Operations that start together', () => {
       return children.map(({ workflowId }) => workflowId);
     });
     expect(await handle.result()).toEqual([0, 1, 2].map((step) => `${handle.workflowId}-${step}`));
+  });
+});
+
+describe('Managing other workflows', () => {
+  it('is recorded: a replay does not cancel what somebody has resumed since', async () => {
+    const prisma = openPrisma(apps.url);
+    await prisma.$executeRaw`
+      INSERT INTO dbos.workflows (id, name, status, serialization, input)
+      VALUES ('stray', 'Nobody.run', 'ENQUEUED', 'json', '[]')`;
+    const script: Script = async ({ workflows, die }) => {
+      const cancelled = await workflows.cancel('stray');
+      await die();
+      return cancelled;
+    };
+    const id = await apps.runUntilDeath(script);
+    await prisma.$executeRaw`UPDATE dbos.workflows SET status = 'ENQUEUED' WHERE id = 'stray'`;
+    await prisma.$disconnect();
+    const app = await apps.start({ [id]: script });
+
+    expect(await app.workflows.handle(id).result()).toEqual(['stray']);
+    expect(await app.workflows.handle('stray').status()).toMatchObject({ status: 'ENQUEUED' });
   });
 });

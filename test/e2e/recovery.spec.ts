@@ -7,6 +7,7 @@ import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { eventually } from '../support/eventually.js';
 import { Ledger } from '../support/ledger.js';
 import { StoppingPoints } from '../support/stopping-points.js';
+import { startGatedApp, type GatedApp } from '../support/gated-app.js';
 import { createTestApp, startTestApp, type TestApp } from '../support/test-app.js';
 
 @Injectable()
@@ -104,8 +105,8 @@ const settings = (
   options,
 });
 
-async function startApp(...given: Parameters<typeof settings>): Promise<TestApp> {
-  const app = await startTestApp(settings(...given));
+async function startApp(...given: Parameters<typeof settings>): Promise<GatedApp> {
+  const app = await startGatedApp(settings(...given));
   apps.push(app);
   return app;
 }
@@ -401,6 +402,38 @@ describe('A claim whose answer was lost', () => {
 
     await eventually(async () => expect(await statuses()).toEqual({ SUCCESS: 20 }));
     expect(app.get(Crowd).bodies).toBe(20);
+  });
+
+  it('is run all the same when its workflow is started again just then', async () => {
+    const app = await startApp();
+    const start = app.gates.hold('INSERT INTO dbos.workflows', 'unsent');
+    const claim = app.gates.hold(`SET status = 'PENDING'`, 'unsent');
+    await claim.reached;
+    const again = app.workflows.start(Crowd, { workflowId: 'Crowd-1' }).run();
+    await start.reached;
+    await leaveBehind('Crowd', 1, 'ENQUEUED');
+    app.faults.loseAnswerOfNext(`SET status = 'PENDING'`);
+    claim.open();
+    await eventually(() => expect(app.faults.matching('recovery_attempts +')).not.toEqual([]));
+
+    start.open();
+
+    await (await again).result();
+    expect(app.get(Crowd).bodies).toBe(1);
+  }, 8_000);
+
+  it('is run all the same when the claim itself comes after it was given up', async () => {
+    const app = await startApp({ statementTimeoutMs: 400 });
+    const late = app.gates.hold(`SET status = 'PENDING'`, 'unsent');
+    const next = app.gates.hold(`SET status = 'PENDING'`, 'unsent', { after: 1 });
+    await next.reached; // the strays of the one before have been looked for
+    await leaveBehind('Crowd', 1, 'ENQUEUED');
+    late.open();
+    await eventually(async () => expect(await statuses()).toEqual({ PENDING: 1 }));
+
+    next.open();
+
+    await eventually(async () => expect(await statuses()).toEqual({ SUCCESS: 1 }));
   });
 
   it('costs a workflow nothing of its budget: nothing of it has run', async () => {

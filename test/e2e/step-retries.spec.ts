@@ -151,6 +151,24 @@ describe('The retry predicate', () => {
     expect(asked).toBe(0);
   });
 
+  it('is not asked about an attempt that a cancellation ended', async () => {
+    let asked = 0;
+    const attempts = new Attempts();
+    const body = (context: StepContext): Promise<string> => {
+      context.signal.addEventListener('abort', () => attempts.end(1).reject(new Error('aborted')));
+      return attempts.body(context);
+    };
+    const options = { ...RETRIES, timeoutMs: 200, shouldRetry: () => (asked += 1) > 0 };
+    const handle = await beginStep(body, options);
+    const result = thrownBy(() => handle.result());
+    await test.timer(200);
+    await test.engine.cancel([handle.workflowId]);
+
+    expect(await result).toMatchObject({ code: 'DBOS_WORKFLOW_CANCELLED' });
+    await turn();
+    expect(asked).toBe(0);
+  });
+
   it('decides on timeouts too', async () => {
     const attempts = new Attempts();
     const shouldRetry = (error: unknown): boolean =>

@@ -212,6 +212,24 @@ describe('A step outside of a workflow', () => {
   });
 });
 
+describe('A step after the end of its workflow', () => {
+  it('is refused, for nobody would record it', async () => {
+    const app = await apps.start();
+    const end = deferred<void>();
+    const late = deferred<Error | string>();
+    let bodies = 0;
+    const handle = await app.begin(({ flow }) => {
+      const callLate = (): Promise<string> => flow.step('late', () => `ran ${(bodies += 1)}`);
+      void end.promise.then(callLate).then(late.resolve, late.resolve);
+    });
+    await handle.result();
+    end.resolve();
+
+    expect(await late.promise).toBeInstanceOf(Error);
+    expect(bodies).toBe(0);
+  });
+});
+
 describe('The context of a step', () => {
   it('counts attempts from 1 and keeps its idempotency key over them', async () => {
     const app = await apps.start();

@@ -290,6 +290,24 @@ describe('A long sleep', () => {
     expect(await recordedBy(test, handle.workflowId)).toEqual(['0 flow.sleep', '1 work']);
   });
 
+  it('does not park a workflow that takes up work in the turn in which it falls asleep', async () => {
+    const test = await engines.start();
+    const [working, begun] = [deferred<void>(), deferred<void>()];
+    const handle = await test.begin(async ({ flow }) => {
+      const turn = new Promise((resolve) => setImmediate(resolve));
+      const body = (): Promise<void> => {
+        begun.resolve();
+        return working.promise;
+      };
+      await Promise.all([turn.then(() => flow.step('work', body)), flow.sleep('1h')]);
+    });
+    await begun.promise;
+    expect(await handle.status()).toMatchObject({ status: 'PENDING' });
+    working.resolve();
+    await parked(handle);
+    expect(await recordedBy(test, handle.workflowId)).toEqual(['0 flow.sleep', '1 work']);
+  });
+
   it('of at most parkAfterMs stays in memory', async () => {
     const test = await engines.start({ options: { parkAfterMs: HOUR_MS + 1 } });
     const handle = await test.begin(({ flow }) => flow.sleep('1h'));

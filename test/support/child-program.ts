@@ -81,6 +81,8 @@ async function carryOut(engine: Engine, call: ChildCall): Promise<unknown> {
       return undefined;
     case 'goOnFrom':
       return points.goOnFrom(call.point);
+    default:
+      return call satisfies never;
   }
 }
 

@@ -80,6 +80,8 @@ export function expectedResult(program: Program, path = ''): Result[] {
         return operation.items.map((item, at) => expectedResult(item, `${place}.${at}`));
       case 'child':
         return expectedResult(operation.program, `${place}>`);
+      default:
+        return operation satisfies never;
     }
   });
 }
@@ -128,6 +130,8 @@ export class RandomProgram {
         });
       case 'child':
         return this.workflows.execute(RandomProgram).run(operation.program, `${place}>`);
+      default:
+        return operation satisfies never;
     }
   }
 

@@ -7,6 +7,10 @@ export {
   type EncodedValue,
   type Serializer,
 } from './core/serialization/serializer.js';
+export { createSuperjsonSerializer } from './core/serialization/superjson-serializer.js';
+export type { CustomType } from './core/serialization/custom-type.js';
+export * from './core/serialization/serialization-error.js';
+export * from './prisma/migration-errors.js';
 export { CheckpointRepository } from './repository/checkpoint-repository.js';
 export type { StepContext } from './engine/run-scope.js';
 export type { StepBody, StepOptions } from './engine/step.js';

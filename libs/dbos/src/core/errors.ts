@@ -200,7 +200,7 @@ export class RetryAfterError extends DbosError {
   }
 }
 
-/** A step failed at every attempt it had. `errors` holds the error of each attempt, in order. */
+/** A step failed at every attempt it had. `errors` holds the error of each attempt, in order (of the first and last 50). */
 export class StepRetriesExhaustedError extends DbosError {
   readonly code = 'DBOS_STEP_RETRIES_EXHAUSTED';
 
@@ -208,9 +208,12 @@ export class StepRetriesExhaustedError extends DbosError {
     readonly stepName: string,
     readonly maxRetries: number,
     readonly errors: readonly unknown[],
+    /** Attempts whose errors were not kept, so that endless retries do not fill the memory. */
+    readonly omittedErrors = 0,
   ) {
+    const omitted = omittedErrors > 0 ? ` (${omittedErrors} more are left out)` : '';
     super(
-      `Step "${stepName}" has exceeded its maximum of ${maxRetries} retries. Its attempts failed with: ` +
+      `Step "${stepName}" has exceeded its maximum of ${maxRetries} retries. Its attempts failed with${omitted}: ` +
         errors.map((error, index) => `(${index + 1}) ${describeError(error)}`).join('; '),
       { cause: errors.at(-1) },
     );
@@ -250,6 +253,17 @@ export class OwnershipLostError extends RunInterruptedError {
 
   constructor(readonly workflowId: string) {
     super(`Workflow "${workflowId}" is no longer owned by this run; it goes on elsewhere.`);
+  }
+}
+
+/** An operation was called after its workflow had ended, by something the workflow did not await. */
+export class WorkflowEndedError extends RunInterruptedError {
+  readonly code = 'DBOS_WORKFLOW_ENDED';
+
+  constructor(readonly workflowId: string) {
+    super(
+      `Workflow "${workflowId}" has ended, so nothing of it is recorded any more. Await in the workflow what belongs to it.`,
+    );
   }
 }
 

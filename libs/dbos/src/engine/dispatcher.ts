@@ -120,11 +120,13 @@ export class Dispatcher extends Loop {
     this.mayHaveStrays = false;
     this.haveRun = false;
     this.looking = true;
-    const except = [...executor.running.map(({ id }) => id), ...starting()];
     try {
+      const before = await repository.executors.databaseNow();
+      const except = [...executor.running.map(({ id }) => id), ...starting()];
       await repository.queues.requeue({
         executorIds: [identity.id],
         except,
+        before,
         countsAsRecovery,
       });
     } catch (error) {

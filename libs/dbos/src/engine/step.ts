@@ -74,8 +74,7 @@ interface StepCall<T> {
 /** One step from its first attempt to its outcome. */
 class StepExecution<T> {
   private readonly startedAt: number;
-  /** One for each failed attempt. */
-  private readonly errors: unknown[] = [];
+  private readonly failures = new Failures();
 
   constructor(
     private readonly surroundings: StepSurroundings,
@@ -88,13 +87,13 @@ class StepExecution<T> {
   async settle(report: OperationReport): Promise<T> {
     const { run, sequence } = this.scope;
     for (;;) {
-      report.attempts = this.errors.length + 1;
+      report.attempts = this.failures.count + 1;
       const context = this.context(report.attempts);
       try {
         return await this.attempt(context);
       } catch (error) {
         run.assertGoing(sequence); // an interruption is no failed attempt
-        this.errors.push(error);
+        this.failures.add(error);
         await this.pause(await this.pauseBeforeRetry(error, context));
         await run.barrier(sequence, true); // an attempt is an effect like the first one
       }
@@ -109,18 +108,18 @@ class StepExecution<T> {
   /** @throws the error that is the outcome of the step, when it is not to be tried again */
   private async pauseBeforeRetry(error: unknown, context: StepContext): Promise<number> {
     const { name, policy, shouldRetry } = this.call.definition;
-    const retry = this.errors.length;
+    const retry = this.failures.count;
     if (policy.maxRetries === 0 || error instanceof FatalStepError) throw error;
     // Asked after the last attempt as well: an error that is final by its nature is not wrapped for coming late.
     if (shouldRetry && !(await this.inStep(context, () => shouldRetry(error, retry)))) throw error;
     if (retry > policy.maxRetries) {
-      throw new StepRetriesExhaustedError(name, policy.maxRetries, this.errors);
+      throw this.failures.exhausted(name, policy.maxRetries);
     }
     const { clock, random } = this.surroundings;
     const pauseMs = this.requestedPause(error) ?? retryDelayMs(policy, retry, random());
     const elapsedMs = clock.monotonic() - this.startedAt;
     if (elapsedMs + pauseMs > policy.maxRetryDurationMs) {
-      throw new StepRetriesExhaustedError(name, retry - 1, this.errors);
+      throw this.failures.exhausted(name, retry - 1);
     }
     return pauseMs;
   }
@@ -179,6 +178,29 @@ class StepExecution<T> {
       // An async wrapper, so that a body that throws synchronously rejects as well.
       (async () => call())().then(resolve, reject).finally(settled);
     });
+  }
+}
+
+/** The errors of a step's attempts; of very many only the first and the last. */
+class Failures {
+  private static readonly KEPT_AT_EACH_END = 50;
+  private readonly first: unknown[] = [];
+  private readonly last: unknown[] = [];
+  count = 0;
+
+  add(error: unknown): void {
+    this.count += 1;
+    if (this.first.length < Failures.KEPT_AT_EACH_END) {
+      this.first.push(error);
+      return;
+    }
+    this.last.push(error);
+    if (this.last.length > Failures.KEPT_AT_EACH_END) this.last.shift();
+  }
+
+  exhausted(stepName: string, maxRetries: number): StepRetriesExhaustedError {
+    const kept = [...this.first, ...this.last];
+    return new StepRetriesExhaustedError(stepName, maxRetries, kept, this.count - kept.length);
   }
 }
 

@@ -18,6 +18,14 @@ export interface DatabaseSettings {
   readonly statementTimeoutMs?: number;
 }
 
+/** For statements that cannot wait as long as others. */
+export interface Haste {
+  /** A statement without an answer for this long is sent again. */
+  readonly timeoutMs?: number;
+  /** Longest pause between two sendings. */
+  readonly maxPauseMs?: number;
+}
+
 const DEFAULT_STATEMENT_TIMEOUT_MS = 10_000;
 const FIRST_PAUSE_MS = 20;
 const MAX_PAUSE_MS = 2_000;
@@ -35,11 +43,11 @@ export class Database {
 
   /**
    * Runs a statement that may safely run twice, waiting out every fault of the infrastructure.
-   * @param timeoutMs after which it is sent again; for statements that cannot wait as long as others
    * @throws RowRefusedError when the data cannot be stored
    * @throws DatabaseUnavailableError when the database is closed meanwhile
    */
-  async query<Row>(statement: Statement<Row>, timeoutMs = this.timeoutMs): Promise<Row[]> {
+  async query<Row>(statement: Statement<Row>, haste: Haste = {}): Promise<Row[]> {
+    const { timeoutMs = this.timeoutMs, maxPauseMs = MAX_PAUSE_MS } = haste;
     for (let failures = 1; ; failures += 1) {
       try {
         const rows = await this.send(statement, timeoutMs);
@@ -48,7 +56,7 @@ export class Database {
       } catch (error) {
         this.throwUnlessPassing(error);
         this.report(error, failures);
-        await this.pause(failures);
+        await this.pause(failures, maxPauseMs);
       }
     }
   }
@@ -88,7 +96,8 @@ export class Database {
         cause: error,
       });
     }
-    if (kind === 'defect' || this.closing.signal.aborted) throw error;
+    if (this.closing.signal.aborted) throw this.closed();
+    if (kind === 'defect') throw error;
   }
 
   private inTime<Row>(statement: Statement<Row>, timeoutMs: number): Promise<Row[]> {
@@ -102,9 +111,9 @@ export class Database {
     });
   }
 
-  private async pause(failures: number): Promise<void> {
+  private async pause(failures: number, maxPauseMs: number): Promise<void> {
     const { clock, random = Math.random } = this.settings;
-    const pauseMs = Math.min(FIRST_PAUSE_MS * 2 ** Math.min(failures - 1, 20), MAX_PAUSE_MS);
+    const pauseMs = Math.min(FIRST_PAUSE_MS * 2 ** Math.min(failures - 1, 20), maxPauseMs);
     await wait(clock, pauseMs * (1 - JITTER + 2 * JITTER * random()), this.closing.signal);
   }
 

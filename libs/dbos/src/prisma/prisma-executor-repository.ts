@@ -113,7 +113,7 @@ export class PrismaExecutorRepository implements ExecutorRepository {
                      SELECT executor_id FROM owner
                       WHERE executor_id <> ${id}
                         AND NOT EXISTS (SELECT FROM dbos.executors e WHERE e.id = owner.executor_id)) AS dead`,
-      withinMs,
+      { timeoutMs: withinMs, maxPauseMs: withinMs / 2 },
     );
     if (this.session && lockKey === null) void this.session.hold(id);
     return {

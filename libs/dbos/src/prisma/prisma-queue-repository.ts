@@ -54,6 +54,7 @@ export class PrismaQueueRepository implements QueueRepository {
   requeue({
     executorIds,
     except = [],
+    before = null,
     countsAsRecovery,
   }: Requeue): Promise<Array<{ id: string; name: string }>> {
     // SKIP LOCKED: one row that a frozen process holds locked must not hold up all the others.
@@ -65,6 +66,7 @@ export class PrismaQueueRepository implements QueueRepository {
            WHERE status = 'PENDING'
              AND executor_id = ANY(${[...executorIds]}::text[])
              AND id <> ALL(${[...except]}::text[])
+             AND updated_at <= coalesce(${before ?? null}::timestamptz, 'infinity')
            LIMIT ${BATCH_SIZE}
              FOR NO KEY UPDATE SKIP LOCKED
         )

@@ -21,6 +21,11 @@ export interface Requeue {
   readonly executorIds: readonly string[];
   /** Workflows that these executors own and are running; they stay. */
   readonly except?: readonly string[];
+  /**
+   * Only what has been theirs since before this moment, by the database's clock. A sending of the statement that was
+   * given up may still come late, and must not take what was started meanwhile.
+   */
+  readonly before?: Date;
   /** Whether this counts against the budget of recoveries: after a death, not after a hand-over. */
   readonly countsAsRecovery: boolean;
 }

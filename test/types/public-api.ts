@@ -1,0 +1,182 @@
+// What the compiler promises users of the library. Nothing here runs: `npm run typecheck` is the test, and a line that
+// must not compile says so with @ts-expect-error.
+import type { InjectionToken } from '@nestjs/common';
+import {
+  DbosModule,
+  Step,
+  Workflow,
+  type StepContext,
+  type WorkflowContext,
+  type WorkflowHandle,
+  type WorkflowService,
+} from 'nestjs-dbos';
+import type { PrismaClientLike } from '../../libs/dbos/src/prisma/prisma-client.js';
+import type { PrismaClient } from '../../sample-app/src/generated/prisma/client.js';
+
+/** Compiles only when both are the same type, `any` included. */
+type Same<A, B> =
+  (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
+declare function same<A, B>(_is: Same<A, B>): void;
+
+interface Order {
+  readonly id: string;
+  readonly amount: number;
+}
+
+interface Receipt {
+  readonly total: number;
+}
+
+declare class Checkout {
+  readonly label: string;
+  run(order: Order): Promise<Receipt>;
+  cancel(reason: string, note?: string): string;
+  many(...parts: number[]): Promise<number>;
+}
+
+declare const workflows: WorkflowService;
+declare const flow: WorkflowContext;
+declare const order: Order;
+
+export async function startIsTyped(): Promise<void> {
+  const handle = await workflows.start(Checkout).run(order);
+  same<typeof handle, WorkflowHandle<Receipt>>(true);
+
+  const receipt = await handle.result();
+  same<typeof receipt, Receipt>(true);
+
+  // A method that returns no promise has a result like any other.
+  const word = await (await workflows.start(Checkout).cancel('late')).result();
+  same<typeof word, string>(true);
+
+  await workflows.start(Checkout, { workflowId: order.id, attributes: { vip: true } }).run(order);
+  await workflows.start(Checkout).cancel('late', 'twice');
+  await workflows.start(Checkout).many(1, 2, 3);
+  await handle.result({ timeout: '3d' });
+  await handle.result({ timeout: 1_500 });
+
+  // @ts-expect-error: the argument is missing
+  await workflows.start(Checkout).run();
+  // @ts-expect-error: the argument has the wrong type
+  await workflows.start(Checkout).run('order');
+  // @ts-expect-error: one argument too many
+  await workflows.start(Checkout).run(order, 2);
+  // @ts-expect-error: no such method
+  await workflows.start(Checkout).refund(order);
+  // @ts-expect-error: a field is no workflow
+  await workflows.start(Checkout).label();
+  // @ts-expect-error: an instance is not a class
+  workflows.start(order);
+  // @ts-expect-error: no such option
+  workflows.start(Checkout, { id: 'x' });
+}
+
+export async function executeIsTyped(): Promise<void> {
+  const receipt = await workflows.execute(Checkout).run(order);
+  same<typeof receipt, Receipt>(true);
+  const sum = await workflows.execute(Checkout).many(1, 2);
+  same<typeof sum, number>(true);
+  // @ts-expect-error: the argument has the wrong type
+  await workflows.execute(Checkout).many('1');
+}
+
+export async function handlesByIdAreUnknownUnlessSaid(): Promise<void> {
+  const unknown = await workflows.handle('id').result();
+  same<typeof unknown, unknown>(true);
+  const receipt = await workflows.handle<Receipt>('id').result();
+  same<typeof receipt, Receipt>(true);
+}
+
+export async function stepsAreTyped(): Promise<void> {
+  const rate = await flow.step('rate', ({ signal, attempt, idempotencyKey }) => {
+    same<typeof signal, AbortSignal>(true);
+    same<typeof attempt, number>(true);
+    same<typeof idempotencyKey, string>(true);
+    return 1.1;
+  });
+  same<typeof rate, number>(true);
+  const later = await flow.step('later', async () => 'done' as const);
+  same<typeof later, 'done'>(true);
+  const context = flow.stepContext;
+  same<typeof context, StepContext>(true);
+
+  await flow.step('retried', () => 1, { maxRetries: 3, baseIntervalMs: 10, timeoutMs: 1_000 });
+  // @ts-expect-error: a step needs a name
+  await flow.step(() => 1);
+  // @ts-expect-error: no such option
+  await flow.step('x', () => 1, { retries: 3 });
+  // @ts-expect-error: a span is '3d', not '3 d'
+  await flow.sleep('three days');
+  await flow.sleep('1h');
+  await flow.sleep(new Date());
+}
+
+export async function branchesAreTyped(): Promise<void> {
+  const [count, word, receipt] = await flow.all([
+    () => 1,
+    async () => 'two',
+    () => workflows.execute(Checkout).run(order),
+  ]);
+  same<typeof count, number>(true);
+  same<typeof word, string>(true);
+  same<typeof receipt, Receipt>(true);
+
+  const squares = await flow.map([1, 2, 3], async (item, index) => `${item * index}`, {
+    concurrency: 2,
+  });
+  same<typeof squares, string[]>(true);
+
+  const first = await flow.race([() => 1, async () => 2]);
+  same<typeof first, number>(true);
+  const either = await flow.race([() => 1, async () => 'two']);
+  same<typeof either, number | string>(true);
+}
+
+export async function resolvedProvidersAreTyped(): Promise<void> {
+  const checkout = await flow.resolve(Checkout);
+  same<typeof checkout, Checkout>(true);
+}
+
+export class DecoratorsTakeOptions {
+  @Workflow({ name: 'checkout', maxRecoveryAttempts: Infinity })
+  async run(): Promise<void> {}
+
+  @Step({ name: 'charge', maxRetries: 10, maxIntervalMs: 30_000, shouldRetry: (e) => e !== null })
+  async charge(): Promise<void> {}
+
+  // @ts-expect-error: no such option
+  @Step({ retries: 10 })
+  async refund(): Promise<void> {}
+
+  // @ts-expect-error: a field is no method
+  @Step()
+  readonly label: string = '';
+}
+
+/** Any generated client fits by shape, and so does what its `$extends` makes of it. */
+export function clientsFitByShape(client: PrismaClient): PrismaClientLike[] {
+  const extended = client.$extends({
+    name: 'timing',
+    query: { $allOperations: ({ args, query }) => query(args) },
+  });
+  const withModelMethods = client.$extends({
+    model: { $allModels: { exists: (): Promise<boolean> => Promise.resolve(true) } },
+  });
+  const twice = extended.$extends({ client: { $ping: (): number => 1 } });
+  return [client, extended, withModelMethods, twice];
+}
+
+export function modulesTakeTokens(token: InjectionToken): void {
+  class PrismaService {}
+  DbosModule.forRoot({ prisma: PrismaService });
+  DbosModule.forRoot({ prisma: 'Prisma' });
+  DbosModule.forRoot({ prisma: Symbol('Prisma'), isGlobal: false, migrate: false });
+  DbosModule.forRoot({ prisma: token, sessionUrl: false, errors: [TypeError] });
+  DbosModule.forRootAsync({ inject: [token], useFactory: async () => ({ prisma: token }) });
+  // @ts-expect-error: the client's token is required
+  DbosModule.forRoot({});
+  // @ts-expect-error: no such option
+  DbosModule.forRoot({ prisma: token, leaseSeconds: 3 });
+  // @ts-expect-error: the factory must say which client
+  DbosModule.forRootAsync({ useFactory: () => ({}) });
+}
