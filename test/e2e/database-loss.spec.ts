@@ -152,6 +152,9 @@ describe('B13: A commit whose answer was lost', () => {
     app.faults.loseAnswerOfNext(TRANSITION, 2);
     expect(await app.workflows.execute(Orders, { workflowId: 'B13' }).run(0)).toBe(0);
     expect(await rows()).toEqual([undisturbed('B13')]);
+    const claims = app.faults.matching(CLAIM).length;
+    await eventually(() => expect(app.faults.matching(CLAIM).length).toBeGreaterThan(claims + 1));
+    expect(app.faults.matching(REQUEUE)).toEqual([]); // nothing was taken for lost
   });
 
   it('of the last checkpoint and the outcome is both', async () => {

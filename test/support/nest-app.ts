@@ -10,8 +10,14 @@ import {
 import type { AbstractHttpAdapter } from '@nestjs/core';
 import { Test, type TestingModuleBuilder } from '@nestjs/testing';
 import { PrismaPg } from '@prisma/adapter-pg';
-import { DbosModule, WorkflowService, type DbosModuleOptions } from 'nestjs-dbos';
+import {
+  DbosModule,
+  WorkflowService,
+  type DbosModuleOptions,
+  type WorkflowHandle,
+} from 'nestjs-dbos';
 import { PrismaClient } from '../../sample-app/src/generated/prisma/client.js';
+import { createTestDatabase, type TestDatabase } from './database.js';
 import { SwitchableClient } from './switchable-client.js';
 import { PRISMA } from './test-app.js';
 
@@ -91,4 +97,59 @@ export async function startNestApp(settings: NestAppSettings): Promise<NestApp> 
     throw error;
   }
   return nestApp;
+}
+
+/** The applications of one spec file, on a database of its own. */
+export class NestApps {
+  private readonly opened: NestApp[] = [];
+
+  private constructor(private readonly database: TestDatabase) {}
+
+  static async open(): Promise<NestApps> {
+    return new NestApps(await createTestDatabase());
+  }
+
+  get url(): string {
+    return this.database.url;
+  }
+
+  /** Not yet initialised. */
+  async create(settings: Partial<NestAppSettings>): Promise<NestApp> {
+    const nestApp = await createNestApp({ url: this.url, ...settings });
+    this.opened.push(nestApp);
+    return nestApp;
+  }
+
+  async start(providers: Provider[], settings: Partial<NestAppSettings> = {}): Promise<NestApp> {
+    const nestApp = await this.create({ ...settings, providers });
+    await nestApp.app.init();
+    return nestApp;
+  }
+
+  /** After each test. */
+  async endAll(): Promise<void> {
+    for (const nestApp of this.opened.splice(0)) await nestApp.close();
+  }
+
+  async close(): Promise<void> {
+    await this.database.drop();
+  }
+}
+
+/** Names of the steps that a workflow has recorded. */
+export async function stepNames({ workflows }: NestApp, workflowId: string): Promise<string[]> {
+  return (await workflows.steps(workflowId)).map(({ name }) => name);
+}
+
+/** Runs the workflow `run` of a class to its end and returns the names of its steps. */
+export async function recordedBy<T extends { run(): Promise<unknown> }>(
+  nestApp: NestApp,
+  type: Type<T>,
+): Promise<string[]> {
+  const starting = nestApp.workflows.start(type) as unknown as {
+    run(): Promise<WorkflowHandle>;
+  };
+  const handle = await starting.run();
+  await handle.result();
+  return stepNames(nestApp, handle.workflowId);
 }

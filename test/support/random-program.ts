@@ -17,43 +17,47 @@ export type Operation =
 export type Program = readonly Operation[];
 
 /** Plain objects, as an application would hand over. */
-const record = <T extends object>(model: { [K in keyof T]: fc.Arbitrary<T[K]> }): fc.Arbitrary<T> =>
-  fc.record(model, { noNullPrototype: true }) as unknown as fc.Arbitrary<T>;
+const PLAIN = { noNullPrototype: true } as const;
+
+const oneStep = fc.record(
+  {
+    kind: fc.constant('step' as const),
+    failures: fc.oneof({ weight: 3, arbitrary: fc.constant(0) }, fc.nat(2)),
+    maxRetries: fc.nat(2),
+  },
+  PLAIN,
+);
+
+const oneSleep = fc.record({ kind: fc.constant('sleep' as const), ms: fc.nat(8) }, PLAIN);
+
+const stepsTogether = fc.record(
+  { kind: fc.constant('together' as const), count: fc.integer({ min: 2, max: 4 }) },
+  PLAIN,
+);
+
+const allOf = (branches: fc.Arbitrary<Program[]>) =>
+  fc.record({ kind: fc.constant('all' as const), branches }, PLAIN);
+
+const mapOver = (items: fc.Arbitrary<Program[]>) =>
+  fc.record(
+    { kind: fc.constant('map' as const), items, concurrency: fc.integer({ min: 1, max: 3 }) },
+    PLAIN,
+  );
+
+const childWith = (program: fc.Arbitrary<Program>) =>
+  fc.record({ kind: fc.constant('child' as const), program }, PLAIN);
 
 /** Programs of bounded depth and length. */
 export const programs: fc.Arbitrary<Program> = fc.letrec<{ program: Program }>((tie) => {
   const nested = fc.array(tie('program'), { minLength: 1, maxLength: 2 });
   const operation: fc.Arbitrary<Operation> = fc.oneof(
     { maxDepth: 2 },
-    {
-      weight: 6,
-      arbitrary: record({
-        kind: fc.constant('step' as const),
-        failures: fc.oneof({ weight: 3, arbitrary: fc.constant(0) }, fc.nat({ max: 2 })),
-        maxRetries: fc.nat({ max: 2 }),
-      }),
-    },
-    { weight: 1, arbitrary: record({ kind: fc.constant('sleep' as const), ms: fc.nat(8) }) },
-    {
-      weight: 1,
-      arbitrary: record({
-        kind: fc.constant('together' as const),
-        count: fc.integer({ min: 2, max: 4 }),
-      }),
-    },
-    { weight: 2, arbitrary: record({ kind: fc.constant('all' as const), branches: nested }) },
-    {
-      weight: 1,
-      arbitrary: record({
-        kind: fc.constant('map' as const),
-        items: nested,
-        concurrency: fc.integer({ min: 1, max: 3 }),
-      }),
-    },
-    {
-      weight: 2,
-      arbitrary: record({ kind: fc.constant('child' as const), program: tie('program') }),
-    },
+    { weight: 6, arbitrary: oneStep },
+    { weight: 1, arbitrary: oneSleep },
+    { weight: 1, arbitrary: stepsTogether },
+    { weight: 2, arbitrary: allOf(nested) },
+    { weight: 1, arbitrary: mapOver(nested) },
+    { weight: 2, arbitrary: childWith(tie('program')) },
   );
   return {
     program: fc.array(operation, { minLength: 2, maxLength: 4, depthIdentifier: 'program' }),

@@ -41,6 +41,15 @@ describe('The system clock', () => {
     expect(Math.max(...asked)).toBeLessThanOrEqual(MAX_TIMER_MS);
   });
 
+  it.each([0, -1, NaN])('fires in the next turn, and not for ever, when asked for %p ms', (ms) => {
+    const fire = jest.fn();
+    new SystemClock().schedule(ms, fire);
+    expect(fire).toHaveBeenCalledTimes(0);
+    jest.advanceTimersByTime(2);
+    expect(fire).toHaveBeenCalledTimes(1);
+    expect(jest.getTimerCount()).toBe(0);
+  });
+
   it('does not fire early when Node does', () => {
     const clock = new SystemClock();
     const fire = jest.fn();

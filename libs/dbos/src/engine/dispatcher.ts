@@ -1,7 +1,9 @@
 /** Takes waiting workflows from the database as long as there are free slots, and hands them to the executor. */
+import type { Clock } from '../core/clock.js';
 import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
 import type { ClaimedWorkflow } from '../repository/queue-repository.js';
 import type { StepRecord } from '../repository/step-repository.js';
+import type { DatabaseTime } from './database-time.js';
 import type { Executor } from './executor.js';
 import type { ExecutorIdentity } from './executor-identity.js';
 import type { Lease } from './lease.js';
@@ -13,9 +15,16 @@ import type { Slots } from './slots.js';
 /** Most workflows claimed in one statement: bounds the memory of their inputs and histories. */
 const MAX_CLAIM = 100;
 
+/** A claim is given up after this long, and cannot take anything later however late it comes to the server. */
+const CLAIM_VALID_MS = 2_000;
+/** For the difference between the database's clock and what is known of it here. */
+const CLOCK_MARGIN_MS = 500;
+
 export interface DispatcherParts {
   readonly identity: ExecutorIdentity;
   readonly lease: Lease;
+  readonly time: DatabaseTime;
+  readonly clock: Clock;
   readonly repository: CheckpointRepository;
   readonly registry: WorkflowRegistry;
   readonly executor: Executor;
@@ -31,6 +40,8 @@ export class Dispatcher extends Loop {
   /** Only what has run costs its budget of recoveries. */
   private haveRun = false;
   private looking = false;
+  /** When a claim without an answer can take nothing any more (monotonic): strays are looked for once more then. */
+  private lastClaimExpiresAt: number | undefined;
   /** More may be waiting than there were slots for. */
   private starved = false;
 
@@ -49,10 +60,13 @@ export class Dispatcher extends Loop {
     return this.looking;
   }
 
-  /** Workflows that this executor owns without running them go back to the queue at the next tick. */
-  suspectStrays(): void {
+  /**
+   * Workflows that this executor owns without running them go back to the queue at the next tick.
+   * @param haveRun whether that counts against their budget of recoveries
+   */
+  suspectStrays({ haveRun }: { readonly haveRun: boolean }): void {
     this.mayHaveStrays = true;
-    this.haveRun = true;
+    this.haveRun ||= haveRun;
     this.wake();
   }
 
@@ -62,6 +76,7 @@ export class Dispatcher extends Loop {
   }
 
   async tick(): Promise<number | void> {
+    this.lookAgainAfterExpiry();
     if (this.mayHaveStrays) await this.requeueStrays();
     if (!this.parts.lease.isValid) return undefined; // who may be dead takes nothing
     const limit = Math.min(this.parts.slots.free, MAX_CLAIM);
@@ -76,12 +91,25 @@ export class Dispatcher extends Loop {
     return undefined;
   }
 
+  private lookAgainAfterExpiry(): void {
+    if (this.parts.clock.monotonic() < (this.lastClaimExpiresAt ?? Infinity)) return;
+    this.lastClaimExpiresAt = undefined;
+    this.mayHaveStrays = true;
+  }
+
   private async claim(executorId: string, limit: number): Promise<ClaimedWorkflow[]> {
-    const { repository, registry } = this.parts;
+    const { repository, registry, time, clock } = this.parts;
     try {
-      return await repository.queues.claim({ executorId, names: registry.names(), limit });
+      return await repository.queues.claim({
+        executorId,
+        names: registry.names(),
+        limit,
+        validForMs: CLAIM_VALID_MS,
+        expiresAt: new Date(time.nowMs() + CLAIM_VALID_MS),
+      });
     } catch (error) {
       this.mayHaveStrays = true; // its acknowledgement may be all that was lost
+      this.lastClaimExpiresAt = clock.monotonic() + CLAIM_VALID_MS + CLOCK_MARGIN_MS;
       throw error;
     }
   }

@@ -98,7 +98,7 @@ export class Engine {
     const executor = (this.executor = new Executor({
       ...common,
       outcomes: () => this.outcomes,
-      onStray: () => this.dispatcher.suspectStrays(),
+      onStray: () => this.dispatcher.suspectStrays({ haveRun: true }),
       onParked: () => this.delayed.wake(),
     }));
     const wakeDispatcher = (): void => this.dispatcher.wake();
@@ -108,6 +108,7 @@ export class Engine {
       executor,
       mayOwn: () => lease.isValid && !this.dispatcher.isLookingForStrays,
       onEnqueued: wakeDispatcher,
+      onStray: () => this.dispatcher.suspectStrays({ haveRun: false }),
     });
     this.dispatcher = new Dispatcher(
       { ...common, executor, starting: () => this.starter.starting },

@@ -42,6 +42,8 @@ export interface StarterParts {
   readonly slots: Slots;
   readonly patience: Patience;
   readonly onEnqueued: () => void;
+  /** The database shows a workflow as ours that does not run here. */
+  readonly onStray: () => void;
 }
 
 export class Starter {
@@ -128,7 +130,7 @@ export class Starter {
   }
 
   private async write(workflow: NewWorkflow): Promise<StartedWorkflow> {
-    const { repository, executor, slots, onEnqueued } = this.parts;
+    const { repository, executor, slots, identity, onEnqueued, onStray } = this.parts;
     const { executorId } = workflow;
     const owned = executorId !== undefined;
     let started: StartedWorkflow;
@@ -145,6 +147,8 @@ export class Starter {
     } else if (started.created) {
       onEnqueued();
     }
+    const isOurs = started.status === 'PENDING' && started.executorId === identity.id;
+    if (isOurs && !started.created && !executor.isRunning(workflow.id)) onStray();
     return started;
   }
 

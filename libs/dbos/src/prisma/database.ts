@@ -65,9 +65,9 @@ export class Database {
    * Runs a statement once; for those whose repetition is for the caller to decide.
    * @throws DatabaseUnavailableError for every fault of the infrastructure
    */
-  async once<Row>(statement: Statement<Row>): Promise<Row[]> {
+  async once<Row>(statement: Statement<Row>, { timeoutMs = Infinity }: Haste = {}): Promise<Row[]> {
     try {
-      return await this.send(statement, this.timeoutMs);
+      return await this.send(statement, Math.min(timeoutMs, this.timeoutMs));
     } catch (error) {
       this.throwUnlessPassing(error);
       const fault = faultOf(error);

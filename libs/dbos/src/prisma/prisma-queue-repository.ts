@@ -23,13 +23,20 @@ interface ClaimRow {
 export class PrismaQueueRepository implements QueueRepository {
   constructor(private readonly database: Database) {}
 
-  async claim({ executorId, names, limit }: Claim): Promise<ClaimedWorkflow[]> {
+  async claim({
+    executorId,
+    names,
+    limit,
+    expiresAt,
+    validForMs,
+  }: Claim): Promise<ClaimedWorkflow[]> {
     const rows = await this.database.once<ClaimRow>(
       (client) => client.$queryRaw`
         WITH next AS (
           SELECT id
             FROM dbos.workflows
            WHERE status = 'ENQUEUED' AND name = ANY(${[...names]}::text[])
+             AND now() < ${expiresAt}::timestamptz
            ORDER BY seq
            LIMIT ${limit}
              FOR NO KEY UPDATE SKIP LOCKED
@@ -44,6 +51,7 @@ export class PrismaQueueRepository implements QueueRepository {
         SELECT id, name, epoch, recovery_attempts AS "recoveryAttempts", serialization, input
           FROM claimed
          ORDER BY seq`,
+      { timeoutMs: validForMs },
     );
     return rows.map(({ serialization, input, ...rest }) => ({
       ...rest,
@@ -54,7 +62,7 @@ export class PrismaQueueRepository implements QueueRepository {
   requeue({
     executorIds,
     except = [],
-    before = null,
+    before,
     countsAsRecovery,
   }: Requeue): Promise<Array<{ id: string; name: string }>> {
     // SKIP LOCKED: one row that a frozen process holds locked must not hold up all the others.

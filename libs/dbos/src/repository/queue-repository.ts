@@ -15,6 +15,9 @@ export interface Claim {
   /** Names this executor can run; others are left for executors that can. */
   readonly names: readonly string[];
   readonly limit: number;
+  /** How long the answer is waited for, and until when (by the database's clock) the claim may take anything. */
+  readonly validForMs: number;
+  readonly expiresAt: Date;
 }
 
 export interface Requeue {
@@ -39,7 +42,8 @@ export interface DelayedRelease {
 export interface QueueRepository {
   /**
    * Takes up to `limit` waiting workflows, oldest first, and makes this executor their owner at a new epoch.
-   * Never retried by itself: when it rejects, the claim may have happened all the same (see `requeue`).
+   * Never retried by itself: when it rejects, the claim may have happened all the same, or may yet until it expires
+   * (see `requeue`).
    */
   claim(claim: Claim): Promise<ClaimedWorkflow[]>;
 
