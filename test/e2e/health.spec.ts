@@ -199,8 +199,8 @@ describe('Health', () => {
   });
 
   const PLATFORMS: Array<[string, () => AbstractHttpAdapter]> = [
-    ['Express', () => new ExpressAdapter() as unknown as AbstractHttpAdapter],
-    ['Fastify', () => new FastifyAdapter() as unknown as AbstractHttpAdapter],
+    ['Express', () => new ExpressAdapter()],
+    ['Fastify', () => new FastifyAdapter()],
   ];
 
   /** Serves `controllers` below `/api`. */

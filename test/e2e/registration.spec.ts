@@ -1,5 +1,13 @@
 // What cannot work is refused when the application is put together or started, with the class and the cure.
-import { Controller, Global, Injectable, Module, Scope, type Provider, type Type } from '@nestjs/common';
+import {
+  Controller,
+  Global,
+  Injectable,
+  Module,
+  Scope,
+  type Provider,
+  type Type,
+} from '@nestjs/common';
 import { DbosModule, Step, Workflow, type DbosModuleOptions } from 'nestjs-dbos';
 import { Engine } from '../../libs/dbos/src/engine/engine.js';
 import { Checkout, Payments } from '../support/checkout.js';
@@ -115,7 +123,7 @@ describe('B68: registration errors are early, typed, and name the class and the 
     @Controller()
     class Orders {
       @mark
-      async apps.create(): Promise<void> {}
+      async create(): Promise<void> {}
     }
     expect(await refusal([], { controllers: [Orders] })).toMatchObject({
       code: 'DBOS_REGISTRATION',
@@ -151,6 +159,8 @@ describe('B68: registration errors are early, typed, and name the class and the 
   it('a mark on a static method, named by its class', () => {
     const { code, message } = declaring(() => {
       class Tools {
+        readonly label = 'tools';
+
         @Step()
         static async work(): Promise<void> {}
       }
@@ -164,7 +174,7 @@ describe('B68: registration errors are early, typed, and name the class and the 
     const key = Symbol('secret');
     const getter = declaring(() => {
       class Getter {
-        @(Step() as PropertyDecorator)
+        @Step()
         get work(): number {
           return 1;
         }
@@ -237,7 +247,12 @@ describe('B68: registration errors are early, typed, and name the class and the 
   });
 
   it.each<[string, string | symbol | Type]>([
-    ['a class', class PrismaService {}],
+    [
+      'a class',
+      class PrismaService {
+        readonly label = 'prisma';
+      },
+    ],
     ['a string', 'PrismaService'],
     ['a symbol', Symbol('PrismaService')],
   ])(
@@ -255,7 +270,7 @@ describe('B68: registration errors are early, typed, and name the class and the 
     const given = { provide: 'Wrong', useValue: { findMany: () => [] } };
     const booting = refusal([given], { options: { prisma: 'Wrong' } });
     expect(await booting).toMatchObject({
-      code: expect.stringMatching(/^DBOS_/) as unknown as string,
+      code: expect.stringMatching(/^DBOS_/),
       message: expect.stringMatching(/Wrong/),
     });
   }, 8_000);
@@ -287,7 +302,10 @@ describe('B68: registration errors are early, typed, and name the class and the 
     @Global()
     @Module({ imports: [dbos] })
     class Feature {}
-    const { workflows } = await apps.start([Payments, Checkout], { dbos: [dbos], after: [Feature] });
+    const { workflows } = await apps.start([Payments, Checkout], {
+      dbos: [dbos],
+      after: [Feature],
+    });
     expect(await workflows.execute(Checkout).run(1)).toEqual({ amount: 1 });
   });
 

@@ -13,9 +13,11 @@ import {
 import type { PrismaClientLike } from '../../libs/dbos/src/prisma/prisma-client.js';
 import type { PrismaClient } from '../../sample-app/src/generated/prisma/client.js';
 
-/** Compiles only when both are the same type, `any` included. */
-type Same<A, B> =
-  (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
+type IsAny<T> = 0 extends 1 & T ? true : false;
+type IsSame<A, B> = [A, B] extends [B, A] ? true : false;
+
+/** `any` is the same as `any` only. */
+type Same<A, B> = IsAny<A> extends IsAny<B> ? IsSame<A, B> : false;
 declare function same<A, B>(_is: Same<A, B>): void;
 
 interface Order {
@@ -167,7 +169,9 @@ export function clientsFitByShape(client: PrismaClient): PrismaClientLike[] {
 }
 
 export function modulesTakeTokens(token: InjectionToken): void {
-  class PrismaService {}
+  class PrismaService {
+    readonly label = 'prisma';
+  }
   DbosModule.forRoot({ prisma: PrismaService });
   DbosModule.forRoot({ prisma: 'Prisma' });
   DbosModule.forRoot({ prisma: Symbol('Prisma'), isGlobal: false, migrate: false });

@@ -42,6 +42,7 @@ export class Dispatcher extends Loop {
   private looking = false;
   /** When a claim without an answer can take nothing any more (monotonic): strays are looked for once more then. */
   private lastClaimExpiresAt: number | undefined;
+  private reconcileAt: number;
   /** More may be waiting than there were slots for. */
   private starved = false;
 
@@ -50,6 +51,7 @@ export class Dispatcher extends Loop {
     settings: Omit<LoopSettings, 'name'>,
   ) {
     super({ ...settings, name: 'Claiming workflows' });
+    this.reconcileAt = parts.clock.monotonic() + parts.lease.durationMs;
   }
 
   /**
@@ -77,6 +79,7 @@ export class Dispatcher extends Loop {
 
   async tick(): Promise<number | void> {
     this.lookAgainAfterExpiry();
+    await this.reconcile();
     if (this.mayHaveStrays) await this.requeueStrays();
     if (!this.parts.lease.isValid) return undefined; // who may be dead takes nothing
     const limit = Math.min(this.parts.slots.free, MAX_CLAIM);
@@ -89,6 +92,24 @@ export class Dispatcher extends Loop {
     if (this.starved) return 0;
     this.parts.recovery.queueDrained();
     return undefined;
+  }
+
+  /**
+   * Once a lease, whether suspected or not: what has been ours for a lease and neither runs nor is being started. So no
+   * workflow is left behind by a way of losing it that nobody thought of.
+   */
+  private async reconcile(): Promise<void> {
+    const { repository, identity, lease, time, clock } = this.parts;
+    if (clock.monotonic() < this.reconcileAt) return;
+    this.reconcileAt = clock.monotonic() + lease.durationMs;
+    const before = new Date(time.nowMs() - lease.durationMs);
+    const executorIds = [identity.id];
+    const except = this.knownIds();
+    await repository.queues.requeue({ executorIds, except, before, countsAsRecovery: false });
+  }
+
+  private knownIds(): string[] {
+    return [...this.parts.executor.running.map(({ id }) => id), ...this.parts.starting()];
   }
 
   private lookAgainAfterExpiry(): void {
@@ -143,14 +164,14 @@ export class Dispatcher extends Loop {
   }
 
   private async requeueStrays(): Promise<void> {
-    const { repository, identity, executor, starting } = this.parts;
+    const { repository, identity } = this.parts;
     const countsAsRecovery = this.haveRun;
     this.mayHaveStrays = false;
     this.haveRun = false;
     this.looking = true;
     try {
       const before = await repository.executors.databaseNow();
-      const except = [...executor.running.map(({ id }) => id), ...starting()];
+      const except = this.knownIds();
       await repository.queues.requeue({
         executorIds: [identity.id],
         except,
