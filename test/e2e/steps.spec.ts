@@ -110,6 +110,22 @@ describe('Retries', () => {
     );
   });
 
+  it('B5: of very many attempts the first and the last are kept, each under its number', async () => {
+    const app = await apps.start();
+    const handle = await app.begin(({ flow }) =>
+      flow.step('s', ({ attempt }) => Promise.reject(new Error(`refused ${attempt}`)), {
+        ...NO_WAIT,
+        maxRetries: 129,
+      }),
+    );
+    const error = (await thrownBy(() => handle.result())) as StepRetriesExhaustedError;
+
+    expect([error.errors.length, error.omittedErrors]).toEqual([100, 30]);
+    expect(error.message).toContain('(50) Error: refused 50');
+    expect(error.message).toContain('(130) Error: refused 130');
+    expect(error.message).not.toContain('refused 51');
+  });
+
   it('B5: without retries there is one call and its own error', async () => {
     const app = await apps.start();
     let calls = 0;

@@ -65,7 +65,10 @@ export class PrismaExecutorRepository implements ExecutorRepository {
     );
     // No row at all: the holder was removed between snapshot and conflict; the next try will tell.
     if (!row) return this.register(executor);
-    if (row.registered) return undefined; // now, or by a sending whose answer was lost
+    if (row.registered) {
+      await this.declareGoneNeighbours(executor); // now, or by a sending whose answer was lost
+      return undefined;
+    }
     const isNewsOfDeath = row.id !== goneId && processIsGone(row, hostname);
     return isNewsOfDeath ? this.register(executor, row.id) : row;
   }
@@ -153,6 +156,29 @@ export class PrismaExecutorRepository implements ExecutorRepository {
     return row?.now ?? new Date();
   }
 
+  /**
+   * Executors of this machine whose sessions have ended and whose processes are gone: a restart need not wait for their
+   * leases, nor for the grace after a start of the server, to know that they are dead.
+   */
+  private async declareGoneNeighbours({ id, hostname }: ExecutorRegistration): Promise<void> {
+    const neighbours = await this.database.query<{ id: string; hostname: string; pid: number }>(
+      (client) => client.$queryRaw`
+        SELECT id, hostname, pid
+          FROM dbos.executors
+         WHERE hostname = ${hostname} AND id <> ${id} AND dead_at IS NULL AND dbos.session_is_gone(lock_key)`,
+    );
+    const gone = neighbours.filter((neighbour) => processIsGone(neighbour, hostname));
+    if (gone.length === 0) return;
+    const ids = gone.map((neighbour) => neighbour.id);
+    await this.database.query<{ id: string }>(
+      (client) => client.$queryRaw`
+        UPDATE dbos.executors
+           SET dead_at = now()
+         WHERE id = ANY(${ids}::text[]) AND dead_at IS NULL AND dbos.session_is_gone(lock_key)
+        RETURNING id`,
+    );
+  }
+
   /** A lock that the application's own connections cannot see would tell nobody anything. */
   private async verifySession(): Promise<void> {
     const pid = await this.session?.backendPid().catch(() => undefined);
@@ -168,7 +194,10 @@ export class PrismaExecutorRepository implements ExecutorRepository {
 }
 
 /** Whether a process of this machine has ended. One of another machine may live. */
-function processIsGone({ hostname, pid }: ExecutorHolder, ownHostname: string): boolean {
+function processIsGone(
+  { hostname, pid }: Pick<ExecutorHolder, 'hostname' | 'pid'>,
+  ownHostname: string,
+): boolean {
   if (hostname !== ownHostname) return false;
   if (pid === process.pid) return false; // another engine of this very process, or a number used again
   try {
