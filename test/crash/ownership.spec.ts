@@ -16,11 +16,16 @@ import { StoppingPoints } from '../support/stopping-points.js';
 
 @Injectable()
 class TwoSteps {
-  constructor(private readonly bodies: Bodies) {}
+  constructor(
+    private readonly bodies: Bodies,
+    private readonly points: StoppingPoints,
+  ) {}
 
   @Workflow({ name: 'TwoSteps' })
   async run(fails = false): Promise<string> {
-    const results = [await this.bodies.numbered(0), await this.bodies.numbered(1)];
+    const results = [await this.bodies.numbered(0)];
+    await this.points.pass('between the steps');
+    results.push(await this.bodies.numbered(1));
     if (fails) throw new Error('mine');
     return results.join(', ');
   }
@@ -100,9 +105,9 @@ const steps = (workflowId: string): Promise<unknown[]> =>
     workflowId,
   ]);
 
-/** Longer than any poll: what has not come by then will not come. */
-const forAWhile = (): Promise<string> =>
-  new Promise((resolve) => setTimeout(() => resolve('nothing yet'), 2_000));
+/** Longer than any poll of these applications: what has not come by then will not come. */
+const forAWhile = (ms = 2_000): Promise<string> =>
+  new Promise((resolve) => setTimeout(() => resolve('nothing yet'), ms));
 
 /** Starts TwoSteps in `app` and returns once it is in the body of its second step, the first being checkpointed. */
 async function startHeld(
@@ -261,6 +266,24 @@ describe('A run that lost its workflow', () => {
       { step_id: '0', epoch: 1 },
       { step_id: '1', epoch: 2 },
     ]);
+  });
+
+  it('begins no body while it cannot know whether its executor still lives', async () => {
+    await app.close();
+    app = await startApp({ leaseMs: 500 }, points);
+    const between = points.stopAt('between the steps');
+    const handle = await app.workflows.start(TwoSteps, { workflowId: 'doubtful' }).run();
+    await between;
+    const heartbeats = app.gates.holdAll('SET heartbeat_at', 'unsent');
+    await eventually(() => expect(app.get(Engine).isRunning).toBe(false)); // its lease has run out
+    await ledger.query(`${RECORDED_BY_THIEF}; UPDATE dbos.executors SET dead_at = now()`);
+
+    points.goOnFrom('between the steps');
+    await forAWhile(100);
+    heartbeats.open();
+
+    expect(await handle.result()).toBe('theirs');
+    expect(await ledger.counts('doubtful')).toEqual({ 'step 0': 1 });
   });
 
   it('lets its caller have the outcome of the new owner although its own body still hangs', async () => {

@@ -198,6 +198,20 @@ describe('Processes on one database', () => {
     expect((await firstEntryAt(restarted.pid)) - upAt).toBeLessThan(1_000);
   });
 
+  it('take their own work back at once after a SIGKILL on the same machine, without any id in common', async () => {
+    // The lease is longer than the server has been up, so neither it nor the free lock alone may decide.
+    const settings = { session: true, leaseMs: 3_600_000 };
+    const killed = await start(settings);
+    await killed.stopAt('step 2 begun');
+    await killed.startWorkflow('FiveSteps', 'left behind');
+    await killed.reached('step 2 begun');
+
+    await killed.kill();
+    const restarted = await start(settings);
+
+    expect(await restarted.result('left behind')).toBe(FIVE_RESULTS);
+  });
+
   it('take over within 3 s when the dead one held a session, whatever its lease', async () => {
     const settings = { session: true, leaseMs: 6_000 };
     const [survivor, killed] = await Promise.all([start(settings), start(settings)]);

@@ -14,7 +14,7 @@ import { jest } from '@jest/globals';
 import { Step, Workflow, WorkflowContext } from 'nestjs-dbos';
 import { Checkout, Payments, type Charge } from '../support/checkout.js';
 import { eventually } from '../support/eventually.js';
-import { NestApps, recordedBy, stepNames } from '../support/nest-app.js';
+import { NestApps, recordedBy, stepNames, type NestAppSettings } from '../support/nest-app.js';
 import { startTestApp } from '../support/test-app.js';
 
 describe('The binding', () => {
@@ -115,6 +115,36 @@ describe('The binding', () => {
       expect(await stepNames(nestApp, handle.workflowId)).toEqual(['Payments.charge']);
     });
 
+    /** As a test writes it: like the real one, but for what costs money. */
+    class FakePayments extends Payments {
+      override async charge(amount: number): Promise<Charge> {
+        return { amount: -amount };
+      }
+    }
+
+    /** Has nothing in common with the real one but the names of its methods. */
+    class StubPayments {
+      async charge(amount: number): Promise<Charge> {
+        return { amount: -amount };
+      }
+    }
+
+    it.each<[string, NonNullable<NestAppSettings['override']>]>([
+      ['useClass of a stub', (t) => t.overrideProvider(Payments).useClass(StubPayments)],
+      ['useClass of a subclass', (t) => t.overrideProvider(Payments).useClass(FakePayments)],
+      ['useValue of a stub', (t) => t.overrideProvider(Payments).useValue(new StubPayments())],
+      ['useValue of a subclass', (t) => t.overrideProvider(Payments).useValue(new FakePayments())],
+      [
+        'useFactory of a stub',
+        (t) => t.overrideProvider(Payments).useFactory({ factory: () => new StubPayments() }),
+      ],
+    ])('keeps the steps of a provider that a test overrides with %s', async (_way, override) => {
+      const nestApp = await apps.start([Payments, Checkout], { override });
+      const handle = await nestApp.workflows.start(Checkout).run(2);
+      expect(await handle.result()).toEqual({ amount: -2 });
+      expect(await stepNames(nestApp, handle.workflowId)).toEqual(['Payments.charge']);
+    });
+
     it('leaves a mock a mock: asked by the test and by the container', async () => {
       const charge = jest.fn<Payments['charge']>().mockResolvedValue({ amount: 1 });
       const nestApp = await apps.start([Payments, Checkout], {
@@ -146,6 +176,21 @@ describe('The binding', () => {
       await expect(nestApp.workflows.execute(Checkout).run(2)).rejects.toThrow(
         /charge is not a function/,
       );
+    });
+
+    it('accepts a mock that answers to everything', async () => {
+      const answersToAll = (): object =>
+        new Proxy(() => Promise.resolve({ amount: 42 }), {
+          get: (target, key, receiver): unknown => {
+            if (key === 'then') return undefined; // or every await would call it
+            target[key as never] ??= answersToAll() as never;
+            return Reflect.get(target, key, receiver);
+          },
+        });
+      const nestApp = await apps.start([Payments, Checkout], {
+        override: (testing) => testing.overrideProvider(Checkout).useValue(answersToAll()),
+      });
+      expect(await nestApp.workflows.execute(Checkout).run(1)).toEqual({ amount: 42 });
     });
 
     it('runs the mocked method of a workflow class', async () => {

@@ -152,17 +152,23 @@ describe('Isolation', () => {
       expect(await begun(second)).toEqual([{ id: 'workflow 2' }]);
     });
 
-    it('B69: lets the other go on when one is closed that shares a provider with onModuleDestroy', async () => {
+    it.each([
+      ['first', 0],
+      ['second', 1],
+    ])('B69: destroys it with the %s without stopping the other', async (_which, closed) => {
       class Pool implements OnModuleDestroy {
         onModuleDestroy(): void {}
       }
       const shared: Provider = { provide: Pool, useValue: new Pool() };
-      const first = await start(red, [shared, Mailer, Campaign]);
-      const second = await start(blue, [shared, Mailer, Campaign]);
+      const nestApps = [
+        await start(red, [shared, Mailer, Campaign]),
+        await start(blue, [shared, Mailer, Campaign]),
+      ];
 
-      await first.app.close();
+      await nestApps[closed]!.app.close();
 
-      expect(await second.workflows.execute(Campaign).run('Bob')).toBe('sent to Bob');
+      const left = nestApps[1 - closed]!;
+      expect(await left.workflows.execute(Campaign).run('Bob')).toBe('sent to Bob');
     });
   });
 });

@@ -74,16 +74,18 @@ describe('Closed applications', () => {
     process.on('warning', onWarning);
     const engines: Array<WeakRef<Engine>> = [];
 
+    const client = openPrisma(database.url);
     for (let round = 0; round < ROUNDS; round += 1) {
       const nestApp = await startNestApp({
         url: database.url,
-        providers: [Mailer, Campaign],
-        options: { sessionUrl: database.url },
+        providers: [{ provide: 'Client', useValue: client }, Mailer, Campaign],
+        options: { prisma: 'Client', sessionUrl: database.url },
       });
       await nestApp.workflows.execute(Campaign).run(String(round));
       engines.push(new WeakRef(nestApp.app.get(Engine)));
       await nestApp.close();
     }
+    await client.$disconnect();
 
     process.off('warning', onWarning);
     await eventually(async () => expect(await leftSince(before)).toEqual({}));
@@ -129,6 +131,25 @@ describe('Closed applications', () => {
       await nestApp.close();
     }
     await eventually(async () => expect(await leftSince(before)).toEqual({}));
+    expect(await executorsIn(database)).toEqual([]);
+  });
+
+  it('leaves nothing behind of applications whose launch failed', async () => {
+    const options = { executorId: 'taken', sessionUrl: database.url };
+    const holder = await startNestApp({
+      url: database.url,
+      providers: [Mailer, Campaign],
+      options,
+    });
+    const before = await footprint();
+    for (let round = 0; round < 3; round += 1) {
+      const nestApp = await createNestApp({ url: database.url, options });
+      await expect(nestApp.app.init()).rejects.toMatchObject({ code: 'DBOS_EXECUTOR_ID_TAKEN' });
+      await nestApp.close();
+    }
+    await eventually(async () => expect(await leftSince(before)).toEqual({}));
+    expect(await holder.workflows.execute(Campaign).run('Ada')).toBe('sent to Ada');
+    await holder.close();
     expect(await executorsIn(database)).toEqual([]);
   });
 

@@ -172,4 +172,14 @@ describe('The module', () => {
     expect(await workflows.execute(Campaign).run('Ada')).toBe('sent to Ada');
     await app.close();
   });
+
+  it('runs in an application without HTTP', async () => {
+    const context = await Test.createTestingModule({
+      imports: [clientModule(), DbosModule.forRoot({ prisma: CLIENT, ...QUICK })],
+      providers: [Mailer, Campaign],
+    }).compile();
+    await context.init();
+    expect(await context.get(WorkflowService).execute(Campaign).run('Ada')).toBe('sent to Ada');
+    await context.close();
+  });
 });

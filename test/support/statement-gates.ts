@@ -62,6 +62,18 @@ export class StatementGates {
     return { reached: reached.promise, open: () => opened.resolve() };
   }
 
+  /** Stops every statement that contains `part`, until the gate is opened. */
+  holdAll(part: string, moment: GateMoment): Gate {
+    const reached = deferred<void>();
+    const opened = deferred<void>();
+    this.onEach((sql, _values, at) => {
+      if (at !== moment || !sql.includes(part)) return undefined;
+      reached.resolve();
+      return opened.promise;
+    });
+    return { reached: reached.promise, open: () => opened.resolve() };
+  }
+
   private async visit(sql: string, values: readonly unknown[], moment: GateMoment): Promise<void> {
     for (const visit of this.visits) await visit(sql, values, moment);
   }
