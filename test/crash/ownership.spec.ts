@@ -106,8 +106,8 @@ const steps = (workflowId: string): Promise<unknown[]> =>
   ]);
 
 /** Longer than any poll of these applications: what has not come by then will not come. */
-const forAWhile = (ms = 2_000): Promise<string> =>
-  new Promise((resolve) => setTimeout(() => resolve('nothing yet'), ms));
+const forAWhile = (): Promise<string> =>
+  new Promise((resolve) => setTimeout(() => resolve('nothing yet'), 2_000));
 
 /** Starts TwoSteps in `app` and returns once it is in the body of its second step, the first being checkpointed. */
 async function startHeld(
@@ -279,7 +279,7 @@ describe('A run that lost its workflow', () => {
     await ledger.query(`${RECORDED_BY_THIEF}; UPDATE dbos.executors SET dead_at = now()`);
 
     points.goOnFrom('between the steps');
-    await forAWhile(100);
+    await new Promise((resolve) => setImmediate(resolve)); // a body that begins would have begun
     heartbeats.open();
 
     expect(await handle.result()).toBe('theirs');

@@ -214,10 +214,17 @@ export class StepRetriesExhaustedError extends DbosError {
     const omitted = omittedErrors > 0 ? ` (${omittedErrors} more are left out)` : '';
     super(
       `Step "${stepName}" has exceeded its maximum of ${maxRetries} retries. Its attempts failed with${omitted}: ` +
-        errors.map((error, index) => `(${index + 1}) ${describeError(error)}`).join('; '),
+        numbered(errors, omittedErrors),
       { cause: errors.at(-1) },
     );
   }
+}
+
+/** Each error under the number of its attempt; what was left out lies in the middle. */
+function numbered(errors: readonly unknown[], omitted: number): string {
+  const numberOf = (index: number): number =>
+    index < errors.length / 2 ? index + 1 : index + 1 + omitted;
+  return errors.map((error, index) => `(${numberOf(index)}) ${describeError(error)}`).join('; ');
 }
 
 /** One attempt of a step took longer than its `timeoutMs`. The attempt is abandoned; its late result is ignored. */

@@ -36,7 +36,7 @@ export class PrismaQueueRepository implements QueueRepository {
           SELECT id
             FROM dbos.workflows
            WHERE status = 'ENQUEUED' AND name = ANY(${[...names]}::text[])
-             AND now() < ${expiresAt}::timestamptz
+             AND clock_timestamp() < ${expiresAt}::timestamptz
            ORDER BY seq
            LIMIT ${limit}
              FOR NO KEY UPDATE SKIP LOCKED
