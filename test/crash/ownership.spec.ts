@@ -106,8 +106,8 @@ const steps = (workflowId: string): Promise<unknown[]> =>
   ]);
 
 /** Longer than any poll of these applications: what has not come by then will not come. */
-const forAWhile = (): Promise<string> =>
-  new Promise((resolve) => setTimeout(() => resolve('nothing yet'), 2_000));
+const forAWhile = (ms = 2_000): Promise<string> =>
+  new Promise((resolve) => setTimeout(() => resolve('nothing yet'), ms));
 
 /** Starts TwoSteps in `app` and returns once it is in the body of its second step, the first being checkpointed. */
 async function startHeld(
@@ -284,6 +284,23 @@ describe('A run that lost its workflow', () => {
 
     expect(await handle.result()).toBe('theirs');
     expect(await ledger.counts('doubtful')).toEqual({ 'step 0': 1 });
+  });
+
+  it('is not taken up by an executor that cannot know whether it still lives', async () => {
+    await app.close();
+    app = await startApp({ leaseMs: 500 }, points);
+    const heartbeats = app.gates.holdAll('SET heartbeat_at', 'unsent');
+    await eventually(() => expect(app.get(Engine).isRunning).toBe(false)); // its lease has run out
+    await ledger.query(
+      `INSERT INTO dbos.workflows (id, name, status, serialization, input)
+       VALUES ('waiting', 'TwoSteps', 'ENQUEUED', 'json', '[]')`,
+    );
+
+    await forAWhile(200); // ten polls
+    expect(await row('waiting')).toMatchObject({ status: 'ENQUEUED' });
+    heartbeats.open();
+
+    expect(await app.workflows.handle('waiting').result()).toBe(TWO_RESULTS);
   });
 
   it('lets its caller have the outcome of the new owner although its own body still hangs', async () => {

@@ -179,16 +179,20 @@ describe('The binding', () => {
     });
 
     it('accepts a mock that answers to everything', async () => {
-      const answersToAll = (): object =>
-        new Proxy(() => Promise.resolve({ amount: 42 }), {
-          get: (target, key, receiver): unknown => {
+      /** As mocking libraries make them: every property is a function with every property. */
+      const answersToAll = <T extends object>(target: T): T =>
+        new Proxy(target, {
+          get: (_target, key): unknown => {
             if (key === 'then') return undefined; // or every await would call it
-            target[key as never] ??= answersToAll() as never;
-            return Reflect.get(target, key, receiver);
+            const known: unknown = Reflect.get(target, key);
+            if (known !== undefined) return known;
+            const made = answersToAll(() => Promise.resolve({ amount: 42 }));
+            Reflect.set(target, key, made);
+            return made;
           },
         });
       const nestApp = await apps.start([Payments, Checkout], {
-        override: (testing) => testing.overrideProvider(Checkout).useValue(answersToAll()),
+        override: (testing) => testing.overrideProvider(Checkout).useValue(answersToAll({})),
       });
       expect(await nestApp.workflows.execute(Checkout).run(1)).toEqual({ amount: 42 });
     });

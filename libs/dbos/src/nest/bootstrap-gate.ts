@@ -26,7 +26,7 @@ export class BootstrapGate {
 
   /** To be called before the first of these hooks, that is in `onModuleInit`. */
   watch(): void {
-    for (const hookHost of hookHosts(this.modules, 'onApplicationBootstrap'))
+    for (const hookHost of hookHosts(this.modules, 'onApplicationBootstrap', { withValues: true }))
       this.watchHook(hookHost);
   }
 

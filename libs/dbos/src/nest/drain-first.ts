@@ -12,7 +12,8 @@ export class DrainFirst {
 
   /** @param drain many calls are one drain */
   install(drain: () => Promise<void>): void {
-    for (const { host } of hookHosts(this.modules, 'onModuleDestroy')) {
+    // Values may be shared with another application, whose end is not ours; they end after our own onModuleDestroy.
+    for (const { host } of hookHosts(this.modules, 'onModuleDestroy', { withValues: false })) {
       const restore = shadowHook(host, 'onModuleDestroy', async (original) => {
         restore?.();
         await drain();

@@ -14,12 +14,18 @@ export interface HookHost {
   readonly calls: number;
 }
 
-export function hookHosts(modules: ModulesContainer, name: HookName): HookHost[] {
+/** @param withValues whether those count that the container was given ready made (`useValue`) */
+export function hookHosts(
+  modules: ModulesContainer,
+  name: HookName,
+  { withValues }: { readonly withValues: boolean },
+): HookHost[] {
   const calls = new Map<object, number>();
   for (const module of modules.values()) {
     const kinds = [module.providers, module.controllers, module.injectables, module.middlewares];
     for (const wrapper of kinds.flatMap((wrappers) => [...wrappers.values()])) {
       if (wrapper.isAlias) continue; // Nest calls hooks on the provider it stands for
+      if (!withValues && !wrapper.metatype) continue;
       for (const host of staticInstancesOf(wrapper)) {
         if (hookOf(host, name)) calls.set(host, (calls.get(host) ?? 0) + 1);
       }
@@ -39,7 +45,7 @@ export function shadowHook(
   around: (original: Hook) => Promise<void>,
 ): (() => void) | undefined {
   const original = hookOf(host, name);
-  if (!original || original[SHADOW]) return undefined;
+  if (!original || original[SHADOW] === true) return undefined;
   const own = Object.getOwnPropertyDescriptor(host, name);
   const value = Object.assign(() => around(() => original.call(host)), { [SHADOW]: true });
   if (!Reflect.defineProperty(host, name, { value, configurable: true, writable: true }))

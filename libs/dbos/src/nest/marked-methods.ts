@@ -15,15 +15,15 @@ export interface MarkedMethod {
 type Provider = Pick<Wrapper, 'token' | 'metatype'> & { readonly inject?: unknown };
 
 /**
- * The marks of an instance are those of its own class. Where that is another class than the token, as with a mock, the
- * marks of the token's class count as well, for methods that have none of their own.
+ * The marks of an instance are those of its own class. Where that is another class than the token, as with a mock or a
+ * fake, the marks of the token's class count as well, for methods that have none of their own: who injects the token
+ * reads them there.
  */
 export function markedMethods(provider: Provider, instance: unknown): MarkedMethod[] {
   const own = ownClass(provider, instance);
   const token = isClass(provider.token) ? provider.token : undefined;
   const marked = own ? marksOfClass(own) : new Map<string, MarkedMethod>();
-  if (!token || token === own || (own && own.prototype instanceof token))
-    return [...marked.values()];
+  if (!token || token === own) return [...marked.values()];
   return [...new Map([...marksOfClass(token), ...marked]).values()];
 }
 

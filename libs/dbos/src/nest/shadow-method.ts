@@ -8,12 +8,15 @@ type Body = (self: unknown, args: unknown[]) => unknown;
 const SHADOW = Symbol('nestjs-dbos:shadow');
 
 /** Two applications may share an instance; then their shadows lie on top of each other. */
-interface Shadow {
-  readonly original: Method;
-  /** What the instance itself had before; undefined when the method came from its class. */
-  readonly own: PropertyDescriptor | undefined;
+class Shadow {
   /** False once its application has ended: calls pass through. */
-  isActive: boolean;
+  isActive = true;
+
+  /** @param own what the instance itself had before; undefined when the method came from its class */
+  constructor(
+    readonly original: Method,
+    readonly own: PropertyDescriptor | undefined,
+  ) {}
 }
 
 /**
@@ -32,7 +35,7 @@ export function shadowMethod(
   const original: unknown = Reflect.get(instance, method);
   if (typeof original !== 'function') return undefined;
   const own = Object.getOwnPropertyDescriptor(instance, method);
-  const shadow: Shadow = { original: original as Method, own, isActive: true };
+  const shadow = new Shadow(original as Method, own);
   const value = proxyOf(shadow, bodyOf(shadow.original));
   const enumerable = own?.enumerable ?? false;
   const descriptor = { value, configurable: true, writable: true, enumerable };
@@ -76,8 +79,8 @@ function restore(instance: object, method: string, { own }: Shadow): void {
   else Reflect.deleteProperty(instance, method);
 }
 
+/** A mock may answer to everything; only a shadow answers with one. */
 function shadowOf(value: unknown): Shadow | undefined {
-  return typeof value === 'function'
-    ? (Reflect.get(value, SHADOW) as Shadow | undefined)
-    : undefined;
+  const answer: unknown = typeof value === 'function' ? Reflect.get(value, SHADOW) : undefined;
+  return answer instanceof Shadow ? answer : undefined;
 }
