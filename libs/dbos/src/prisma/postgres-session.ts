@@ -103,6 +103,7 @@ export class PostgresSession {
     this.client = client;
     try {
       await client.connect();
+      if (this.closed) return await client.end(); // closed while it was connecting
       await this.tryLock(client);
       this.failures = 0;
     } catch (error) {
