@@ -1,6 +1,7 @@
 // What workflows cost in statements, counted at the server: one for each start and each step, none for the end.
 import { Injectable } from '@nestjs/common';
 import { Step, Workflow, WorkflowContext, type DbosModuleOptions } from 'nestjs-dbos';
+import { Engine } from '../../libs/dbos/src/engine/engine.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { eventually } from '../support/eventually.js';
 import { startNestApp, type NestApp } from '../support/nest-app.js';
@@ -100,6 +101,13 @@ const reason = countable ? '' : ' (skipped: this server has no pg_stat_statement
   async function startIdle(options?: Partial<DbosModuleOptions>): Promise<NestApp> {
     const nestApp = await start(options);
     await nestApp.workflows.execute(Work).run(2);
+    // The loops tick once at the start; a slow machine may not have come to it before the workflow ended.
+    const engine = nestApp.app.get(Engine);
+    await eventually(() => {
+      expect(engine['dispatcher'].lastTickAt).toBeDefined();
+      expect(engine['delayed'].lastTickAt).toBeDefined();
+      expect(engine['outcomes'].lastTickAt).toBeDefined();
+    });
     return nestApp;
   }
 
