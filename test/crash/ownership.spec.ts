@@ -415,8 +415,8 @@ describe('A run of a live executor', () => {
 
   it('B17: is not taken by a recovery that began while it was declared dead and goes on after it came back', async () => {
     await app.close();
-    app = await startApp({ executorId: 'revenant', leaseMs: 500 }, points);
-    const other = await startApp({ leaseMs: 500 });
+    app = await startApp({ executorId: 'revenant', leaseMs: 3_000 }, points);
+    const other = await startApp({ leaseMs: 3_000 });
     const heartbeat = app.gates.hold('UPDATE dbos.executors', 'unsent');
     await heartbeat.reached;
     const recovery = other.gates.hold('recovery_attempts +', 'unsent');

@@ -3,7 +3,7 @@ import { Controller, Get, Inject, Injectable, Scope } from '@nestjs/common';
 import { REQUEST } from '@nestjs/core';
 import { Step, Workflow, WorkflowContext } from 'nestjs-dbos';
 import supertest from 'supertest';
-import { NestApps, stepNames } from '../support/nest-app.js';
+import { NestApps, recordedBy, stepNames } from '../support/nest-app.js';
 
 describe('A request-scoped provider', () => {
   let apps: NestApps;
@@ -75,6 +75,27 @@ describe('A request-scoped provider', () => {
     const handle = await nestApp.workflows.start(Scoped).deep();
     expect(await handle.result()).toBe('deep');
     expect(await stepNames(nestApp, handle.workflowId)).toEqual(['Nested.deep']);
+  });
+
+  it('has its steps checkpointed as well when it is transient', async () => {
+    @Injectable({ scope: Scope.TRANSIENT })
+    class Meter {
+      @Step()
+      async read(): Promise<number> {
+        return 1;
+      }
+    }
+    @Injectable()
+    class Reading {
+      constructor(private readonly flow: WorkflowContext) {}
+
+      @Workflow()
+      async run(): Promise<number> {
+        return (await this.flow.resolve(Meter)).read();
+      }
+    }
+    const nestApp = await apps.start([Meter, Reading]);
+    expect(await recordedBy(nestApp, Reading)).toEqual(['Meter.read']);
   });
 
   it('serves requests with request-scoped step providers as without the library', async () => {
