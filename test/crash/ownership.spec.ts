@@ -10,6 +10,7 @@ import { TransitionPipeline } from '../../libs/dbos/src/prisma/transition-pipeli
 import { Bodies } from '../support/child-workflows.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { eventually } from '../support/eventually.js';
+import { connectionError } from '../support/faulty-client.js';
 import { startGatedApp, type GatedApp } from '../support/gated-app.js';
 import { Ledger } from '../support/ledger.js';
 import { StoppingPoints } from '../support/stopping-points.js';
@@ -367,7 +368,10 @@ describe('A run of a live executor', () => {
     await executors.register({ id: 'watcher', leaseMs: 10_000, hostname: 'elsewhere', pid: 1 });
 
     for (const until = performance.now() + 2_200; performance.now() < until;) {
-      const { dead } = await executors.heartbeat('watcher', { withinMs: 1_000, mayDeclare: true });
+      const { dead } = await executors.heartbeat('watcher', {
+        withinMs: 1_000,
+        mayDeclare: () => true,
+      });
       await queues.requeue({ executorIds: dead, countsAsRecovery: true });
     }
     goOn();
@@ -375,6 +379,31 @@ describe('A run of a live executor', () => {
     expect(await result).toBe(TWO_RESULTS);
     expect(await ledger.counts('B16')).toEqual(TWO_ONCE);
     expect(await row('B16')).toMatchObject({ epoch: 1, recovery_attempts: 0 });
+  });
+
+  it('is not taken by another one that was cut off from the database together with its own', async () => {
+    await app.close();
+    app = await startApp({ leaseMs: 1_000 }, points);
+    const other = await startApp({ leaseMs: 1_000 });
+    const cutOff = new Set([app, other]);
+    for (const each of cutOff) {
+      each.gates.onEach((sql) => {
+        if (cutOff.has(each) && sql.includes('SET heartbeat_at')) throw connectionError();
+      });
+    }
+    const { result, goOn } = await startHeld('cut off');
+    const isRunning = (each: GatedApp): boolean => each.get(Engine).isRunning;
+    await eventually(() => expect([app, other].map(isRunning)).toEqual([false, false]));
+
+    cutOff.delete(other); // the first to come back
+    await eventually(() => expect(isRunning(other)).toBe(true));
+    cutOff.delete(app);
+    await eventually(() => expect(isRunning(app)).toBe(true));
+    goOn();
+
+    expect(await result).toBe(TWO_RESULTS);
+    expect(await row('cut off')).toMatchObject({ epoch: 1, recovery_attempts: 0 });
+    expect(await ledger.counts('cut off')).toEqual(TWO_ONCE);
   });
 
   it('B3: is one, even when its claim is handed over twice', async () => {

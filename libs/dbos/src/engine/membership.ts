@@ -69,16 +69,22 @@ export class Membership extends Loop {
   async tick(): Promise<void> {
     const { identity, repository, lease, time, clock, onDead } = this.parts;
     const sentAt = clock.monotonic();
-    // Cut off for longer than a lease, as everybody else may have been: give them a lease to come back.
-    if (!lease.isValid) this.trustOthersUntil = sentAt + lease.durationMs;
     const beat = await repository.executors.heartbeat(identity.id, {
       withinMs: lease.durationMs / HEARTBEATS_PER_LEASE,
-      mayDeclare: sentAt >= this.trustOthersUntil,
+      mayDeclare: () => this.mayDeclare(),
     });
     time.adjust(beat.databaseNow, sentAt);
     if (!beat.alive) return this.isLeaving ? undefined : this.rejoin();
     lease.renewed(sentAt);
     onDead(beat.dead);
+  }
+
+  /** Cut off for longer than a lease, as everybody else may have been: give them a lease to come back. */
+  private mayDeclare(): boolean {
+    const { lease, clock } = this.parts;
+    const now = clock.monotonic();
+    if (!lease.isValid) this.trustOthersUntil = now + lease.durationMs;
+    return now >= this.trustOthersUntil;
   }
 
   /** Declared dead, for instance after a pause of the machine: give everything up, then come back as another. */

@@ -89,7 +89,7 @@ export class PrismaExecutorRepository implements ExecutorRepository {
         ), gone AS (
           SELECT id
             FROM dbos.executors
-           WHERE ${mayDeclare}::boolean AND id <> ${id} AND dead_at IS NULL
+           WHERE ${mayDeclare()}::boolean AND id <> ${id} AND dead_at IS NULL
              AND dbos.executor_is_gone(heartbeat_at, lease_ms, lock_key, ${SESSION_GRACE_MS}::int)
              FOR NO KEY UPDATE SKIP LOCKED
         ), declared AS (

@@ -22,8 +22,11 @@ export interface ExecutorHolder {
 export interface HeartbeatTerms {
   /** A heartbeat without an answer for this long is sent again, on another connection. */
   readonly withinMs: number;
-  /** Not for one that was itself cut off from the database: the others may have been as well. */
-  readonly mayDeclare: boolean;
+  /**
+   * Not for one that was itself cut off from the database: the others may have been as well. Asked at each sending, for
+   * the cut may come between them.
+   */
+  readonly mayDeclare: () => boolean;
 }
 
 export interface Heartbeat {
