@@ -1,6 +1,7 @@
 // Only the owner writes: moments at which a run loses its workflow, forced by SQL or at the door of a statement.
+import { once } from 'node:events';
 import { Injectable } from '@nestjs/common';
-import { CheckpointRepository, Workflow, WorkflowContext } from 'nestjs-dbos';
+import { CheckpointRepository, Workflow, WorkflowContext, type StepContext } from 'nestjs-dbos';
 import { SILENT_LOGGER } from '../../libs/dbos/src/core/logger.js';
 import { SystemClock } from '../../libs/dbos/src/core/clock.js';
 import { Engine } from '../../libs/dbos/src/engine/engine.js';
@@ -66,6 +67,19 @@ interface Internals {
   readonly executor: Executor;
 }
 
+/** A workflow that ends only when it is told to, and then as if it had been meant to. */
+@Injectable()
+class Deaf {
+  constructor(private readonly flow: WorkflowContext) {}
+
+  @Workflow({ name: 'Deaf' })
+  async run(): Promise<string> {
+    const told = ({ signal }: StepContext): Promise<unknown> => once(signal, 'abort');
+    await this.flow.step('wait', told).catch(() => undefined);
+    return 'as if nothing had happened';
+  }
+}
+
 let database: TestDatabase;
 let ledger: Ledger;
 let points: StoppingPoints;
@@ -83,6 +97,7 @@ async function startApp(
       Bodies,
       TwoSteps,
       Stubborn,
+      Deaf,
       { provide: Ledger, useValue: ledger },
       { provide: StoppingPoints, useValue: stops },
     ],
@@ -356,6 +371,15 @@ describe('A run that catches every error', () => {
     await app.close();
     expect(await row('stubborn')).toMatchObject({ output: '"theirs"' });
     expect(await ledger.counts('stubborn')).toEqual(TWO_ONCE);
+  });
+});
+
+describe('A run that a shutdown interrupts', () => {
+  it('S-24: is not ended by what it returns then, but goes on elsewhere', async () => {
+    await app.workflows.start(Deaf, { workflowId: 'deaf' }).run();
+    await eventually(async () => expect(await row('deaf')).toMatchObject({ status: 'PENDING' }));
+    await app.close();
+    expect(await row('deaf')).toMatchObject({ status: 'ENQUEUED', output: null });
   });
 });
 

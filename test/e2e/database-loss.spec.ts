@@ -245,11 +245,17 @@ describe('A fault of the infrastructure', () => {
     }
   });
 
-  it('that nobody foresaw leaves no workflow behind either', async () => {
-    await startApp();
-    app.faults.failNext(TRANSITION, () => new TypeError('of the driver'));
-    expect(await app.workflows.execute(Orders, { workflowId: 'unforeseen' }).run(2)).toBe(1);
-  });
+  it.each(['TypeError', 'PrismaClientValidationError', 'SomethingElse'])(
+    'that nobody foresaw leaves no workflow behind either (%s)',
+    async (name) => {
+      await startApp();
+      const fault =
+        name === 'TypeError' ? new TypeError('of the driver') : new Error('of the client');
+      app.faults.failNext(TRANSITION, () => Object.assign(fault, { name }));
+      const handle = await app.workflows.start(Orders, { workflowId: 'unforeseen' }).run(2);
+      expect(await handle.result({ timeout: 5_000 })).toBe(1);
+    },
+  );
 
   it('that swallows one heartbeat costs the executor nothing', async () => {
     await startApp({ options: { leaseMs: 600 } });
