@@ -1,0 +1,4 @@
+/** DBOS Transact as it comes. */
+import { dbosContestant } from './dbos-sdk/application.js';
+
+export const contestant = dbosContestant({});

@@ -1,0 +1,25 @@
+/** nestjs-dbos with the settings that its guide recommends for the Prisma client. */
+import { PrismaPg } from '@prisma/adapter-pg';
+import { PrismaClient } from '../generated/prisma/client.js';
+import type { Contestant } from '../harness/contestant.js';
+import { COMPLETED_SQL, launchApplication } from './nest/application.js';
+
+export const contestant: Contestant = {
+  results: 'callback',
+  completedSql: COMPLETED_SQL,
+  launch: (settings) => {
+    const adapter = new PrismaPg(settings.url, { statementNameGenerator });
+    return launchApplication(new PrismaClient({ adapter, errorFormat: 'minimal' }), settings);
+  },
+};
+
+const names = new Map<string, string>();
+
+/** One name for each text of a statement, so that PostgreSQL plans it once for a connection. */
+function statementNameGenerator({ sql }: { readonly sql: string }): string {
+  const known = names.get(sql);
+  if (known !== undefined) return known;
+  const name = `s${names.size}`;
+  names.set(sql, name);
+  return name;
+}
