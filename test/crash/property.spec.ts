@@ -9,6 +9,7 @@ import { Ledger } from '../support/ledger.js';
 import type { Gate, GateMoment } from '../support/statement-gates.js';
 import {
   expectedResult,
+  expectedWorkflows,
   programs,
   RandomProgram,
   Traces,
@@ -68,6 +69,21 @@ function expectNoRepetition(deaths: readonly Standing[], counts: Counts): void {
     );
     expect(repeated).toEqual([]);
   }
+}
+
+/** Whoever saw a step begin may rely on those before it: their checkpoints had been committed. */
+function expectDurableBeforeNext({ counts, checkpoints: standing }: Standing): void {
+  const committed = new Set(standing);
+  const missing = [...counts.keys()].flatMap((key) => {
+    const [, sequence, index] = /^(.*\/)(\d+)$/.exec(key) ?? [];
+    const before = Array.from({ length: Number(index ?? 0) }, (_, at) => `${sequence}${at}`);
+    return before.filter((earlier) => counts.has(earlier) && !committed.has(earlier));
+  });
+  expect(missing).toEqual([]);
+}
+
+async function expectWorkflows(count: number): Promise<void> {
+  expect(await ledger.query('SELECT FROM dbos.workflows')).toHaveLength(count);
 }
 
 beforeEach(async () => {
@@ -150,6 +166,8 @@ describe('A random workflow', () => {
 
           expect(result).toEqual(expectedResult(program));
           expectNoRepetition(standings, traces.counts);
+          standings.forEach(expectDurableBeforeNext);
+          await expectWorkflows(expectedWorkflows(program));
         }),
       ),
       { ...REPEATED, numRuns: 40 },
@@ -192,6 +210,10 @@ describe('A random workflow', () => {
           }
           await child.close();
           expectNoRepetition(standings, await countsInLedger());
+          standings.forEach(expectDurableBeforeNext);
+          await expectWorkflows(
+            batch.reduce((sum, program) => sum + expectedWorkflows(program), 0),
+          );
         }),
       ),
       { ...REPEATED, numRuns: 3 },

@@ -90,6 +90,24 @@ export function expectedResult(program: Program, path = ''): Result[] {
   });
 }
 
+/** How many workflows a run of the program makes: itself and a child for each such operation. */
+export function expectedWorkflows(program: Program): number {
+  const inside = (nested: readonly Program[]): number =>
+    nested.reduce((sum, inner) => sum + expectedWorkflows(inner) - 1, 0);
+  return program.reduce((sum, operation) => {
+    switch (operation.kind) {
+      case 'all':
+        return sum + inside(operation.branches);
+      case 'map':
+        return sum + inside(operation.items);
+      case 'child':
+        return sum + expectedWorkflows(operation.program);
+      default:
+        return sum;
+    }
+  }, 1);
+}
+
 /** Where bodies leave word of having run. */
 export abstract class Traces {
   /** A body that will succeed (or fail for good) has begun its work. */
@@ -105,7 +123,11 @@ export class RandomProgram {
   ) {}
 
   @Workflow({ name: 'RandomProgram', maxRecoveryAttempts: Infinity })
-  async run(program: Program, path: string): Promise<Result[]> {
+  run(program: Program, path: string): Promise<Result[]> {
+    return this.interpret(program, path);
+  }
+
+  private async interpret(program: Program, path: string): Promise<Result[]> {
     const results: Result[] = [];
     for (const [index, operation] of program.entries()) {
       results.push(await this.carryOut(operation, `${path}/${index}`));
@@ -126,12 +148,16 @@ export class RandomProgram {
         );
       case 'all':
         return this.flow.all(
-          operation.branches.map((branch, at) => () => this.run(branch, `${place}.${at}`)),
+          operation.branches.map((branch, at) => () => this.interpret(branch, `${place}.${at}`)),
         );
       case 'map':
-        return this.flow.map(operation.items, (item, at) => this.run(item, `${place}.${at}`), {
-          concurrency: operation.concurrency,
-        });
+        return this.flow.map(
+          operation.items,
+          (item, at) => this.interpret(item, `${place}.${at}`),
+          {
+            concurrency: operation.concurrency,
+          },
+        );
       case 'child':
         return this.workflows.execute(RandomProgram).run(operation.program, `${place}>`);
       default:
