@@ -430,6 +430,34 @@ describe('A run of a live executor', () => {
     expect(await ledger.counts('cut off')).toEqual(TWO_ONCE);
   });
 
+  it('B3: is one, even when two executors claim its workflow at the same moment', async () => {
+    const claims = app.gates.holdAll(`SET status = 'PENDING'`, 'unsent');
+    await claims.reached;
+    await app.app
+      .get(CheckpointRepository)
+      .executors.register({ id: 'rival', leaseMs: 60_000, hostname: 'elsewhere', pid: 1 });
+    await ledger.query(
+      `INSERT INTO dbos.workflows (id, name, status, serialization, input)
+       VALUES ('contested', 'TwoSteps', 'ENQUEUED', 'json', '[]')`,
+    );
+    await ledger.query(
+      `BEGIN; UPDATE dbos.workflows SET status = 'PENDING', executor_id = 'rival', epoch = epoch + 1`,
+    );
+
+    claims.open();
+    try {
+      await eventually(() =>
+        expect(app.faults.matching(`SET status = 'PENDING'`).length).toBeGreaterThan(3),
+      );
+    } finally {
+      await ledger.query('COMMIT');
+    }
+    await app.close();
+
+    expect(await row('contested')).toMatchObject({ executor_id: 'rival', epoch: 1 });
+    expect(await ledger.counts('contested')).toEqual({});
+  });
+
   it('B3: is one, even when its claim is handed over twice', async () => {
     const { result, goOn } = await startHeld('B3');
     const { executor, executorId } = app.get(Engine) as unknown as Internals;

@@ -436,6 +436,25 @@ describe('A claim whose answer was lost', () => {
     await eventually(async () => expect(await statuses()).toEqual({ SUCCESS: 1 }));
   });
 
+  it('takes nothing any more when it comes after the last search for what it had taken', async () => {
+    const app = await startApp({ statementTimeoutMs: 400 });
+    const late = app.gates.hold(`SET status = 'PENDING'`, 'unsent');
+    await eventually(() =>
+      expect(app.faults.matching('recovery_attempts +').length).toBeGreaterThan(1),
+    );
+    const next = app.gates.hold(`SET status = 'PENDING'`, 'unsent');
+    await next.reached;
+    const carriedOut = app.gates.hold(`SET status = 'PENDING'`, 'committed');
+    await leaveBehind('Crowd', 1, 'ENQUEUED');
+    late.open();
+    await carriedOut.reached;
+    carriedOut.open();
+
+    next.open();
+
+    await eventually(async () => expect(await statuses()).toEqual({ SUCCESS: 1 }));
+  });
+
   it('costs a workflow nothing of its budget: nothing of it has run', async () => {
     const app = await startApp();
     app.faults.loseAnswerOfNext(`SET status = 'PENDING'`, 3);
