@@ -62,6 +62,8 @@ const isClaim: Kind = ({ sql }) => sql.includes('claimed AS');
 /** Once in a lease of 10 s. */
 const isReconciliation: Kind = ({ sql }) => sql.includes('orphan AS');
 const isRelease: Kind = ({ sql }) => sql.includes('due AS');
+/** Every half minute. */
+const isScheduleLook: Kind = ({ sql }) => sql.includes('next_due_in_ms');
 const isHistory: Kind = ({ sql }) => sql.includes('FROM dbos.steps') && !sql.includes('INSERT');
 
 function count(statements: readonly CountedStatement[], kind: Kind = () => true): number {
@@ -109,6 +111,7 @@ const reason = countable ? '' : ' (skipped: this server has no pg_stat_statement
       expect(engine['dispatcher'].lastTickAt).toBeDefined();
       expect(engine['delayed'].lastTickAt).toBeDefined();
       expect(engine['outcomes'].lastTickAt).toBeDefined();
+      expect(engine.schedules.scheduler.lastTickAt).toBeDefined();
     });
     return nestApp;
   }
@@ -202,7 +205,8 @@ const reason = countable ? '' : ' (skipped: this server has no pg_stat_statement
     expect(count(sent, isRelease)).toBeLessThanOrEqual(beats(500));
     expect(count(sent, isHeartbeat)).toBeLessThanOrEqual(beats(500));
     expect(count(sent, isReconciliation)).toBeLessThanOrEqual(1);
-    const known = [isClaim, isRelease, isHeartbeat, isReconciliation];
+    expect(count(sent, isScheduleLook)).toBeLessThanOrEqual(1);
+    const known = [isClaim, isRelease, isHeartbeat, isReconciliation, isScheduleLook];
     expect(sent.filter((statement) => !known.some((kind) => kind(statement)))).toEqual([]);
   });
 });

@@ -80,7 +80,7 @@ describe('B65: migrating', () => {
     expect(await migrateDatabase(database.url)).toEqual({ applied: names });
 
     expect(await objects()).toEqual(
-      expect.arrayContaining(['dbos.workflows', 'dbos.steps', 'dbos.executors']),
+      expect.arrayContaining(['dbos.workflows', 'dbos.steps', 'dbos.executors', 'dbos.schedules']),
     );
     expect(await books()).toEqual(applied(...names));
   });
@@ -219,7 +219,7 @@ describe('B65: a migration that fails', () => {
   it('B65: under prisma migrate deploy is rolled back in the books and applied again', async () => {
     await migrateDatabase(database.url);
     await client.query(`
-      DROP TABLE dbos.workflows, dbos.steps, dbos.executors;
+      DROP TABLE dbos.workflows, dbos.steps, dbos.executors, dbos.schedules;
       DROP FUNCTION dbos.executor_is_gone, dbos.session_is_gone;
       UPDATE dbos._prisma_migrations SET finished_at = NULL, applied_steps_count = 0, logs = 'division by zero'`);
 
@@ -362,6 +362,8 @@ describe('B65: the books', () => {
       (await shippedMigrations()).map(({ name, sql }) => `${name} ${checksumOf(sql)}`),
     ).toEqual([
       '20261101000000_init c9e8472e528f88649d662ab6103d7640f641ae5bff93df86ac40f155fada2ed3',
+      '20261126000000_queues 7b7397180cf24fe8ce7447f0d454070c15b72a1e27014580e790c079aa44fd32',
+      '20261126000200_schedules de3924c60b9a389ad51aa7b41a6254e1ec5c95f7fa76d643cb516951cbf4ad62',
     ]);
   });
 });

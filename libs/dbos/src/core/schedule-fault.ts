@@ -79,7 +79,7 @@ function explainField(said: string, tokens: readonly Token[], cause: Error): Inv
     const part = parts.find(({ text }) => !stands(text)) ?? { ...token, position: 1 };
     const position = token.position + part.position - 1;
     return invalid(
-      `${said}: "${part.text}" at character ${position} cannot be a ${field.name}. Use ${field.use}, and of these * ` +
+      `${said}: "${part.text}" at character ${position} is no valid ${field.name}. Use ${field.use}, and of these * ` +
         '(every), ranges (1-5), steps (*/2) and lists (1,3).',
       { field: field.name, position, cause },
     );

@@ -21,13 +21,13 @@ export interface Standing {
 export interface DueTicks {
   /** To be fired now, in order. */
   readonly ticks: readonly Date[];
-  /** The first tick after those; more than the limit were due where it has come already. */
+  /** The first tick after those; where it has come already, it is due at the next look. */
   readonly next: Date | undefined;
-  /** Whether some were missed and are passed over. */
+  /** Whether ticks were missed that nothing is fired for. */
   readonly passedOver: boolean;
 }
 
-/** @param limit most ticks at once; at least as many as can be on time, which is one for each second */
+/** @param limit most ticks to be fired now; at least 1 */
 export function dueTicks(
   timetable: Timetable,
   { backfill, nextTickAt }: Standing,

@@ -4,7 +4,6 @@ import { assertIdentifier } from '../core/identifiers.js';
 import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
 import type { UnfinishedCounts } from '../repository/workflow-repository.js';
 import { Branches } from './branches.js';
-import { checkpoint } from './checkpoint.js';
 import { DatabaseTime } from './database-time.js';
 import { DelayedRelease } from './delayed-release.js';
 import { Dispatcher } from './dispatcher.js';
@@ -19,6 +18,7 @@ import { Flow } from './flow.js';
 import { WorkflowHandle, type HandleParts } from './handle.js';
 import { Lease } from './lease.js';
 import { Membership } from './membership.js';
+import { operation } from './operation.js';
 import { OutcomeCodec } from './outcome.js';
 import { OutcomeWatch } from './outcome-watch.js';
 import { Patience } from './patience.js';
@@ -31,6 +31,7 @@ import {
   type WorkflowOptions,
 } from './registry.js';
 import { RunScopes } from './run-scope.js';
+import { Schedules } from './schedules.js';
 import { Shutdown } from './shutdown.js';
 import { Slots } from './slots.js';
 import { Sleeper } from './sleep.js';
@@ -46,6 +47,7 @@ export class Engine {
   readonly registry = new WorkflowRegistry();
   readonly scopes = new RunScopes();
   readonly flow: Flow;
+  readonly schedules: Schedules;
   private readonly options: ResolvedEngineOptions;
   private readonly codec: OutcomeCodec;
   private readonly recoveryLog = new RecoveryLog();
@@ -121,6 +123,7 @@ export class Engine {
     const onDead = (ids: readonly string[]): void => this.recoveryLoop.found(ids);
     this.membership = new Membership({ ...common, onExpelled, onDead }, loop);
     this.flow = this.flowWith(time);
+    this.schedules = new Schedules({ ...common, onEnqueued: wakeDispatcher }, loop);
   }
 
   private flowWith(time: DatabaseTime): Flow {
@@ -173,6 +176,7 @@ export class Engine {
     await this.membership.join();
     this.membership.start();
     await this.recoveryLoop.tick();
+    await this.schedules.launch();
     const resumed = await repository.workflows.resumeSuspended(registry.names());
     const unfinished = await repository.workflows.countUnfinished(registry.names());
     recoveryLog.requeued([]);
@@ -193,7 +197,8 @@ export class Engine {
     if (this.state !== 'launched') return; // shut down before the application had started
     this.state = 'running';
     this.slots.open();
-    for (const loop of [this.dispatcher, this.delayed, this.outcomes]) loop.start();
+    const { dispatcher, delayed, outcomes, schedules } = this;
+    for (const loop of [dispatcher, delayed, outcomes, schedules.scheduler]) loop.start();
   }
 
   /** Starts a workflow, as a child when a workflow calls. Resolves once it is durable. */
@@ -274,11 +279,9 @@ export class Engine {
     });
   }
 
-  /** In a workflow a checkpointed operation, so that a replay sees the same; elsewhere as patient as callers are. */
   private operation<T>(name: string, work: () => Promise<T>): Promise<T> {
-    const scope = this.scopes.current;
-    if (scope && !scope.step) return checkpoint(scope, { name, produce: work });
-    return this.patience.with(work(), name, 'Try again.');
+    const { scopes, patience } = this;
+    return operation({ scopes, patience }, name, work);
   }
 
   /**
@@ -299,6 +302,7 @@ export class Engine {
     const { repository, starter, executor, dispatcher, delayed, outcomes } = this;
     const { membership, recoveryLoop, options } = this;
     const { identity } = options;
+    this.schedules.scheduler.halt();
     if (wasLaunched) {
       const parts = {
         identity,

@@ -21,6 +21,7 @@ import {
 import { DrainFirst } from './drain-first.js';
 import { errorRevival } from './error-revival.js';
 import { NestEngineLogger } from './nest-logger.js';
+import { ScheduleService } from './schedule.service.js';
 import { WorkflowBinder } from './workflow-binder.js';
 import { WorkflowContext } from './workflow-context.js';
 import { WorkflowService } from './workflow.service.js';
@@ -41,6 +42,7 @@ const SERVICES: Provider[] = [
   WorkflowBinder,
   WorkflowService,
   WorkflowContext,
+  ScheduleService,
   DbosHealth,
 ];
 
@@ -73,6 +75,7 @@ function withLifecycle(core: DynamicModule): DynamicModule {
     exports: [
       WorkflowService,
       WorkflowContext,
+      ScheduleService,
       CheckpointRepository,
       DbosHealth,
       Engine,

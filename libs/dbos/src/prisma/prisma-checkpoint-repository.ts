@@ -8,6 +8,7 @@ import type { PrismaClientLike } from './prisma-client.js';
 import { PostgresSession } from './postgres-session.js';
 import { PrismaExecutorRepository } from './prisma-executor-repository.js';
 import { PrismaQueueRepository } from './prisma-queue-repository.js';
+import { PrismaScheduleRepository } from './prisma-schedule-repository.js';
 import { PrismaStepRepository } from './prisma-step-repository.js';
 import { PrismaWorkflowRepository } from './prisma-workflow-repository.js';
 import { StartPipeline } from './start-pipeline.js';
@@ -29,6 +30,7 @@ export class PrismaCheckpointRepository extends CheckpointRepository {
   readonly steps: PrismaStepRepository;
   readonly queues: PrismaQueueRepository;
   readonly executors: PrismaExecutorRepository;
+  readonly schedules: PrismaScheduleRepository;
   private readonly database: Database;
   private readonly session: PostgresSession | undefined;
   private readonly logger: Logger;
@@ -55,6 +57,7 @@ export class PrismaCheckpointRepository extends CheckpointRepository {
     );
     this.steps = new PrismaStepRepository(database, transitions);
     this.queues = new PrismaQueueRepository(database);
+    this.schedules = new PrismaScheduleRepository(database);
     const { connectionString } = options;
     const session = connectionString
       ? new PostgresSession({ connectionString, clock, logger })

@@ -7,6 +7,7 @@
  */
 import type { ExecutorRepository } from './executor-repository.js';
 import type { QueueRepository } from './queue-repository.js';
+import type { ScheduleRepository } from './schedule-repository.js';
 import type { StepRepository } from './step-repository.js';
 import type { WorkflowRepository } from './workflow-repository.js';
 
@@ -16,6 +17,7 @@ export abstract class CheckpointRepository {
   abstract readonly steps: StepRepository;
   abstract readonly queues: QueueRepository;
   abstract readonly executors: ExecutorRepository;
+  abstract readonly schedules: ScheduleRepository;
 
   /** Makes the tables ready, or verifies that they are. */
   abstract prepare(): Promise<void>;
