@@ -356,6 +356,17 @@ describe('B57: after hours without any process, a schedule', () => {
     expect(await nextTick()).toEqual(new Date(from.getTime() + 1_000_000));
   });
 
+  it('is not held up by another that has many ticks to make up for', async () => {
+    const from = new Date(LAST_TICK.getTime() - 30 * 60_000);
+    const one = await startWithDue({ name: 'busy', cron: '* * * * * *', backfill: 'all' }, from);
+    await one.engine.schedules.create(spec({ backfill: 'all' }));
+    await engines.setNextTick('hourly', LAST_TICK);
+
+    await one.look();
+
+    expect(await engines.runs()).toContain(runId('hourly', LAST_TICK));
+  });
+
   it('makes up for few ticks at a time when its input is large', async () => {
     const input = 'x'.repeat(3 * 1024 * 1024);
     const one = await startWithDue({ backfill: 'all', input }, tickBefore(1));
@@ -420,6 +431,8 @@ describe('B57: an idle scheduler', () => {
 
     one.clock.advance(30_000);
 
-    await eventually(() => expect(one.reports).toEqual([[LAST_TICK]]));
+    await eventually(async () =>
+      expect(await engines.runs()).toEqual([runId('hourly', LAST_TICK)]),
+    );
   });
 });

@@ -5,8 +5,11 @@ import type { SerializerSet } from '../core/serialization/serializer.js';
 import type { DueSchedule, Firing } from '../repository/schedule-repository.js';
 import { occurrence, scheduledRuns } from './scheduled-runs.js';
 
-/** One statement enqueues this much at most; the rest is due at the next look. */
-export const BATCH = { maxRuns: 500, maxBytes: 4 * 1024 * 1024 } as const;
+/**
+ * One statement enqueues this much at most; the rest is due at the next look. All schedules have an equal share, so that
+ * one with many missed ticks holds up no other.
+ */
+const BATCH = { maxRuns: 500, maxBytes: 4 * 1024 * 1024 } as const;
 
 export interface PlannedFiring extends Firing {
   /** Whether ticks were missed that nothing is fired for. */
@@ -26,19 +29,19 @@ export function planFirings(
 ): FiringPlan {
   const firings: PlannedFiring[] = [];
   const failures: Array<{ name: string; error: unknown }> = [];
-  let [runsLeft, bytesLeft] = [BATCH.maxRuns, BATCH.maxBytes];
+  const share = Math.max(1, Math.floor(BATCH.maxRuns / due.length));
+  let bytesLeft: number = BATCH.maxBytes;
   for (const schedule of due) {
     const bytes = schedule.definition.input?.text.length ?? 0;
-    const limit = Math.min(runsLeft, Math.max(1, Math.floor(bytesLeft / (bytes + 1))));
+    const limit = Math.min(share, Math.max(1, Math.floor(bytesLeft / (bytes + 1))));
     try {
       const firing = firingOf(schedule, { databaseNow, limit, serializers });
       firings.push(firing);
-      runsLeft -= firing.runs.length;
       bytesLeft -= firing.runs.length * bytes;
     } catch (error) {
       failures.push({ name: schedule.name, error });
     }
-    if (runsLeft <= 0 || bytesLeft <= 0) break;
+    if (bytesLeft <= 0) break;
   }
   return { firings, failures };
 }
