@@ -9,7 +9,6 @@ import {
   RunCancelledError,
   UnreadableArgumentsError,
   UnreadableHistoryError,
-  WorkflowEndedError,
   describeError,
   type RunInterruptedError,
 } from '../core/errors.js';
@@ -152,7 +151,7 @@ export class Executor implements RunHost {
     this.parts.recovery.ended(run.id, status);
     if (run.interruption instanceof OwnershipLostError) this.parts.onStray();
     this.parts.outcomes().left(run.id);
-    if (end !== 'parked') run.interrupt(new WorkflowEndedError(run.id)); // what it did not await comes too late
+    if (end !== 'parked') run.end();
   }
 
   /** A defect of ours must neither end the process nor leave the workflow behind: it is run again, and counted. */

@@ -21,6 +21,13 @@ export interface DbosModuleOptions extends Omit<EngineOptions, 'logger'> {
   /** A statement without an answer for this long is given up and sent again. Default 10,000. */
   readonly statementTimeoutMs?: number;
   /**
+   * Whether the engine's own statements go straight to the connection pool beneath the Prisma client, prepared, at a
+   * third of the cost. It is the client's own pool, no second one; where it cannot be shared, the client is used: one
+   * with a `$queryRaw` extension, with another driver than `@prisma/adapter-pg`, or one that had connected before this
+   * module was made. Default true.
+   */
+  readonly directStatements?: boolean;
+  /**
    * Error classes whose identity survives a checkpoint, so that `instanceof` holds for errors of steps. Others come
    * back as `Error` with their `name`, `code` and fields.
    */

@@ -1,4 +1,5 @@
 /** The module an application imports: puts the parts together and owns the lifecycle. */
+import { setImmediate } from 'node:timers/promises';
 import { Module, type DynamicModule, type Provider } from '@nestjs/common';
 import { DiscoveryModule, ModuleRef } from '@nestjs/core';
 import { RegistrationError } from '../core/errors.js';
@@ -87,20 +88,25 @@ function withLifecycle(core: DynamicModule): DynamicModule {
   };
 }
 
-function checkpointRepository(
+async function checkpointRepository(
   options: DbosModuleOptions,
   container: ModuleRef,
-): CheckpointRepository {
-  const { prisma, statementTimeoutMs, sessionUrl } = checkOptions(options);
+): Promise<CheckpointRepository> {
+  const { prisma, statementTimeoutMs, sessionUrl, directStatements } = checkOptions(options);
   const { migrate = process.env['NODE_ENV'] !== 'production' } = options;
   const connectionString =
     sessionUrl === false ? undefined : (sessionUrl ?? process.env['DATABASE_URL']);
-  return new PrismaCheckpointRepository(() => prismaClient(container, prisma), {
+  const repository = new PrismaCheckpointRepository(() => prismaClient(container, prisma), {
     migrate,
     logger: new NestEngineLogger(),
     ...(statementTimeoutMs !== undefined && { statementTimeoutMs }),
     ...(connectionString && { connectionString }),
+    ...(directStatements !== undefined && { directStatements }),
   });
+  // Providers of all modules are made side by side: in the next turn most clients exist, and none has connected yet.
+  await setImmediate();
+  await repository.findDriver().catch(() => false); // one that does not exist yet is looked at again at the launch
+  return repository;
 }
 
 /** Wherever in the application it is provided. */

@@ -4,12 +4,14 @@ import { SILENT_LOGGER, type Logger } from '../core/logger.js';
 import { CheckpointRepository } from '../repository/checkpoint-repository.js';
 import { Database } from './database.js';
 import { assertMigrated, migrate, prismaMigrationTarget } from './migrator.js';
-import type { PrismaClientLike } from './prisma-client.js';
+import { DriverStatements } from './driver-statements.js';
+import type { PrismaClientLike, PrismaStatements } from './prisma-client.js';
 import { PostgresSession } from './postgres-session.js';
 import { PrismaExecutorRepository } from './prisma-executor-repository.js';
 import { PrismaQueueRepository } from './prisma-queue-repository.js';
 import { PrismaStepRepository } from './prisma-step-repository.js';
 import { PrismaWorkflowRepository } from './prisma-workflow-repository.js';
+import { SharedDriver } from './shared-driver.js';
 import { StartPipeline } from './start-pipeline.js';
 import { TransitionPipeline } from './transition-pipeline.js';
 
@@ -22,6 +24,14 @@ export interface PrismaRepositoryOptions {
   readonly statementTimeoutMs?: number;
   /** For the one session of its own by which others notice at once when this process is gone. Default: none. */
   readonly connectionString?: string;
+  /** Whether statements may go to the pool beneath the client. Default true. */
+  readonly directStatements?: boolean;
+}
+
+/** The pool beneath the client, as long as it is used. */
+interface Shortcut {
+  readonly statements: PrismaStatements;
+  release(): Promise<void>;
 }
 
 export class PrismaCheckpointRepository extends CheckpointRepository {
@@ -32,6 +42,7 @@ export class PrismaCheckpointRepository extends CheckpointRepository {
   private readonly database: Database;
   private readonly session: PostgresSession | undefined;
   private readonly logger: Logger;
+  private shortcut: Shortcut | undefined;
 
   constructor(
     /** Asked for at the first statement: a container may make the client later than its users. */
@@ -41,7 +52,7 @@ export class PrismaCheckpointRepository extends CheckpointRepository {
     super();
     const { clock = new SystemClock(), logger = SILENT_LOGGER, statementTimeoutMs } = options;
     this.logger = logger;
-    const database = new Database(client, {
+    const database = new Database(() => this.statements, {
       clock,
       logger,
       ...(statementTimeoutMs !== undefined && { statementTimeoutMs }),
@@ -63,10 +74,25 @@ export class PrismaCheckpointRepository extends CheckpointRepository {
     this.executors = new PrismaExecutorRepository(database, session);
   }
 
+  /** The pool beneath the client where it can be shared, else the client. */
+  private get statements(): PrismaStatements {
+    return this.shortcut?.statements ?? this.client();
+  }
+
+  /**
+   * To be called as soon as the client exists: once it has connected, its pool can be shared no more.
+   * @returns whether it can be
+   */
+  async findDriver(): Promise<boolean> {
+    if (this.options.directStatements === false) return false;
+    return (await SharedDriver.beneath(this.client())) !== undefined;
+  }
+
   async prepare(): Promise<void> {
-    this.client(); // one that cannot be had will not come by waiting
+    const client = this.client(); // one that cannot be had will not come by waiting
+    await this.takeShortcut(client);
     await this.executors.databaseNow(); // waits for a database that is still starting
-    const target = prismaMigrationTarget(this.client());
+    const target = prismaMigrationTarget(client, this.statements);
     if (!this.options.migrate) return assertMigrated(target);
     const { applied } = await migrate(target);
     if (applied.length > 0)
@@ -80,5 +106,13 @@ export class PrismaCheckpointRepository extends CheckpointRepository {
   async close(): Promise<void> {
     this.database.close();
     await this.session?.close();
+    await this.shortcut?.release();
+  }
+
+  private async takeShortcut(client: PrismaClientLike): Promise<void> {
+    if (this.options.directStatements === false) return;
+    const used = await (await SharedDriver.beneath(client))?.use();
+    if (used)
+      this.shortcut = { statements: new DriverStatements(used.pool), release: used.release };
   }
 }

@@ -30,27 +30,8 @@ export class StartPipeline {
     const answers = await this.database.query<Answer>((client) => {
       sent += 1;
       return client.$queryRaw`
-        WITH given AS (
-          SELECT *
-            FROM jsonb_to_recordset(${rows}::jsonb) AS given(
-                   id text, name text, executor_id text, parent_id text, application_version text,
-                   attributes jsonb, serialization text, input text)
-        ), created AS (
-          INSERT INTO dbos.workflows (id, name, status, executor_id, epoch, parent_id, application_version,
-                                      attributes, serialization, input, started_at)
-          SELECT id, name, CASE WHEN executor_id IS NULL THEN 'ENQUEUED' ELSE 'PENDING' END, executor_id,
-                 CASE WHEN executor_id IS NULL THEN 0 ELSE 1 END, parent_id, application_version,
-                 attributes, serialization, input, CASE WHEN executor_id IS NOT NULL THEN now() END
-            FROM given
-              ON CONFLICT (id) DO NOTHING
-          RETURNING id, name, status, executor_id, epoch
-        )
-        SELECT id, true AS created, name, status, executor_id AS "executorId", epoch
-          FROM created
-         UNION ALL
-        SELECT w.id, false, w.name, w.status, w.executor_id, w.epoch
-          FROM dbos.workflows w
-          JOIN given ON given.id = w.id`;
+        SELECT id, created, name, status, executor_id AS "executorId", epoch
+          FROM dbos.start_workflows(${rows}::json)`;
     });
     const byId = new Map(answers.map((answer) => [answer.id, answer]));
     return Promise.all(
