@@ -31,7 +31,7 @@ export interface PrismaRepositoryOptions {
 /** The pool beneath the client, as long as it is used. */
 interface Shortcut {
   readonly statements: PrismaStatements;
-  release(): Promise<void>;
+  readonly release: () => Promise<void>;
 }
 
 export class PrismaCheckpointRepository extends CheckpointRepository {

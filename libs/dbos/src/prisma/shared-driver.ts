@@ -30,7 +30,6 @@ interface DriverAdapterFactory {
 /** The parts of a Prisma 7 client that are looked at; each is checked before it is used. */
 interface ClientInternals {
   readonly _engineConfig?: { readonly adapter?: Partial<DriverAdapterFactory> };
-  /** Set once `$connect()` was called: the client has a pool by then. */
   readonly _connectionPromise?: unknown;
   readonly _extensions?: { isEmpty(): boolean };
 }
@@ -55,8 +54,7 @@ export class SharedDriver {
     if (!factory) return undefined;
     const known = drivers.get(factory);
     if (known) return known;
-    const isLate = (client as ClientInternals)._connectionPromise !== undefined;
-    if (isLate && !(await poolIsGiven(factory))) return undefined;
+    if (hasConnected(client) && !(await poolIsGiven(factory))) return undefined;
     return drivers.get(factory) ?? SharedDriver.install(factory);
   }
 
@@ -70,7 +68,9 @@ export class SharedDriver {
   }
 
   /** The pool, for as long as it is not released again; undefined when the driver is none that we know. */
-  async use(): Promise<{ readonly pool: DriverPool; release(): Promise<void> } | undefined> {
+  async use(): Promise<
+    { readonly pool: DriverPool; readonly release: () => Promise<void> } | undefined
+  > {
     const adapter = await this.acquire();
     const pool = adapter.underlyingDriver?.();
     if (isPool(pool)) return { pool, release: once(() => this.release()) };
@@ -123,6 +123,12 @@ function factoryOf(client: PrismaClientLike): DriverAdapterFactory | undefined {
   if (adapter?.provider !== 'postgres' || typeof adapter.connect !== 'function') return undefined;
   if (_extensions?.isEmpty() === false || !hasOwnStatements(client)) return undefined;
   return adapter as DriverAdapterFactory;
+}
+
+/** Whether `$connect()` was called: the client has its pool by then. */
+function hasConnected(client: PrismaClientLike): boolean {
+  const { _connectionPromise } = client as ClientInternals;
+  return _connectionPromise !== undefined;
 }
 
 /**
