@@ -183,7 +183,7 @@ describe('A run that lost its workflow', () => {
     await ledger.query(`UPDATE dbos.workflows SET name = 'Elsewhere', ${change}`);
 
     goOn();
-    await eventually(() => expect(app.faults.matching('INSERT INTO dbos.steps')).toHaveLength(2));
+    await eventually(() => expect(app.faults.matching('dbos.write_transitions')).toHaveLength(2));
     await app.close();
 
     expect(await steps('lost')).toEqual([{ step_id: '0', epoch: 1 }]);
@@ -431,7 +431,7 @@ describe('A run of a live executor', () => {
   });
 
   it('B3: is one, even when two executors claim its workflow at the same moment', async () => {
-    const claims = app.gates.holdAll(`SET status = 'PENDING'`, 'unsent');
+    const claims = app.gates.holdAll('dbos.claim_workflows', 'unsent');
     await claims.reached;
     await app.app
       .get(CheckpointRepository)
@@ -447,7 +447,7 @@ describe('A run of a live executor', () => {
     claims.open();
     try {
       await eventually(() =>
-        expect(app.faults.matching(`SET status = 'PENDING'`).length).toBeGreaterThan(3),
+        expect(app.faults.matching('dbos.claim_workflows').length).toBeGreaterThan(3),
       );
     } finally {
       await ledger.query('COMMIT');
@@ -464,7 +464,16 @@ describe('A run of a live executor', () => {
     const input = { text: '[false]', format: 'json' };
 
     executor.execute(
-      { id: 'B3', name: 'TwoSteps', executorId, epoch: 1, recoveryAttempts: 0, input },
+      {
+        id: 'B3',
+        name: 'TwoSteps',
+        executorId,
+        epoch: 1,
+        recoveryAttempts: 0,
+        failures: 0,
+        queue: null,
+        input,
+      },
       [],
     );
     goOn();
@@ -524,7 +533,7 @@ describe('A run of a live executor', () => {
 
   it('is not taken for a stray when it starts while strays are being looked for', async () => {
     const strays = app.gates.hold('recovery_attempts +', 'unsent');
-    app.faults.failNext(`SET status = 'PENDING'`);
+    app.faults.failNext('dbos.claim_workflows');
     await strays.reached;
     const handle = await app.workflows.start(TwoSteps, { workflowId: 'newcomer' }).run();
 
@@ -539,12 +548,12 @@ describe('A run of a live executor', () => {
     await app.close();
     app = await startApp({ statementTimeoutMs: 300 }, points);
     const late = app.gates.hold('recovery_attempts +', 'unsent');
-    app.faults.failNext(`SET status = 'PENDING'`);
+    app.faults.failNext('dbos.claim_workflows');
     await late.reached;
     await eventually(() => expect(app.faults.matching('recovery_attempts +')).not.toEqual([]));
-    const claims = app.faults.matching(`SET status = 'PENDING'`).length;
+    const claims = app.faults.matching('dbos.claim_workflows').length;
     await eventually(() =>
-      expect(app.faults.matching(`SET status = 'PENDING'`).length).toBeGreaterThan(claims),
+      expect(app.faults.matching('dbos.claim_workflows').length).toBeGreaterThan(claims),
     );
     const { result, goOn } = await startHeld('newcomer');
 
@@ -575,7 +584,7 @@ describe('A run of a live executor', () => {
   });
 
   it('begins no body when the answer to its start comes after the shutdown, and goes on elsewhere', async () => {
-    const start = app.gates.hold('INSERT INTO dbos.workflows', 'committed');
+    const start = app.gates.hold('dbos.start_workflows', 'committed');
     const starting = app.workflows.start(TwoSteps, { workflowId: 'late' }).run();
     starting.catch(() => undefined);
     await start.reached;

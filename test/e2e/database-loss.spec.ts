@@ -63,9 +63,9 @@ class Orders {
 }
 
 /** Parts of the statements that the engine sends. */
-const START = 'INSERT INTO dbos.workflows';
-const TRANSITION = 'INSERT INTO dbos.steps';
-const CLAIM = `SET status = 'PENDING'`;
+const START = 'dbos.start_workflows';
+const TRANSITION = 'dbos.write_transitions';
+const CLAIM = 'dbos.claim_workflows';
 const HISTORY = 'WHERE workflow_id = ANY(';
 const HEARTBEAT = 'SET heartbeat_at';
 const REQUEUE = 'recovery_attempts = w.recovery_attempts +';

@@ -219,8 +219,9 @@ describe('B65: a migration that fails', () => {
   it('B65: under prisma migrate deploy is rolled back in the books and applied again', async () => {
     await migrateDatabase(database.url);
     await client.query(`
-      DROP TABLE dbos.workflows, dbos.steps, dbos.executors;
-      DROP FUNCTION dbos.executor_is_gone, dbos.session_is_gone;
+      DROP FUNCTION dbos.executor_is_gone, dbos.session_is_gone, dbos.start_workflows, dbos.write_transitions,
+                    dbos.claim_workflows, dbos.choose_of_partitions, dbos.rate_room_in_ms, dbos.rate_margin;
+      DROP TABLE dbos.workflows, dbos.steps, dbos.executors, dbos.queues, dbos.queue_claims;
       UPDATE dbos._prisma_migrations SET finished_at = NULL, applied_steps_count = 0, logs = 'division by zero'`);
 
     expect(await migrationStatus(pgMigrationTarget(client))).toEqual({

@@ -1,13 +1,17 @@
-/** Takes waiting workflows from the database as long as there are free slots, and hands them to the executor. */
+/**
+ * Takes waiting workflows from the database as long as there are free slots, and hands them to the executor. The same
+ * statement wakes what is due, so that sleepers cost no loop of their own.
+ */
 import type { Clock } from '../core/clock.js';
 import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
-import type { ClaimedWorkflow } from '../repository/queue-repository.js';
+import type { ClaimAnswer, ClaimedWorkflow } from '../repository/queue-repository.js';
 import type { StepRecord } from '../repository/step-repository.js';
 import type { DatabaseTime } from './database-time.js';
 import type { Executor } from './executor.js';
 import type { ExecutorIdentity } from './executor-identity.js';
 import type { Lease } from './lease.js';
 import { Loop, type LoopSettings } from './loop.js';
+import type { QueueRegistry } from './queue-registry.js';
 import type { RecoveryLog } from './recovery-log.js';
 import type { WorkflowRegistry } from './registry.js';
 import type { Slots } from './slots.js';
@@ -27,6 +31,7 @@ export interface DispatcherParts {
   readonly clock: Clock;
   readonly repository: CheckpointRepository;
   readonly registry: WorkflowRegistry;
+  readonly queues: QueueRegistry;
   readonly executor: Executor;
   readonly slots: Slots;
   readonly recovery: RecoveryLog;
@@ -45,6 +50,8 @@ export class Dispatcher extends Loop {
   private reconcileAt: number;
   /** More may be waiting than there were slots for. */
   private starved = false;
+  /** Queues in which more waits than their limits let out. */
+  private heldBack: ReadonlySet<string> = new Set();
 
   constructor(
     private readonly parts: DispatcherParts,
@@ -77,6 +84,11 @@ export class Dispatcher extends Loop {
     if (this.starved) this.wake();
   }
 
+  /** Something of a queue has ended here: its limits may let out more. */
+  queueFreed(queue: string): void {
+    if (this.heldBack.has(queue)) this.wake();
+  }
+
   async tick(): Promise<number | void> {
     this.lookAgainAfterExpiry();
     await this.reconcile();
@@ -86,11 +98,13 @@ export class Dispatcher extends Loop {
     this.starved = limit === 0;
     if (this.starved) return undefined;
     const executorId = this.parts.identity.id;
-    const claimed = await this.claim(executorId, limit);
+    const { claimed, againInMs, heldBack } = await this.claim(executorId, limit);
+    this.heldBack = new Set(heldBack);
     await this.dispatch(executorId, claimed);
     this.starved = claimed.length === limit;
     if (this.starved) return 0;
     this.parts.recovery.queueDrained();
+    if (againInMs !== null) this.wakeWithin(againInMs);
     return undefined;
   }
 
@@ -118,12 +132,13 @@ export class Dispatcher extends Loop {
     this.mayHaveStrays = true;
   }
 
-  private async claim(executorId: string, limit: number): Promise<ClaimedWorkflow[]> {
-    const { repository, registry, time, clock } = this.parts;
+  private async claim(executorId: string, limit: number): Promise<ClaimAnswer> {
+    const { repository, registry, queues, time, clock } = this.parts;
     try {
       return await repository.queues.claim({
         executorId,
         names: registry.names(),
+        queues: queues.listening(),
         limit,
         validForMs: CLAIM_VALID_MS,
         expiresAt: new Date(time.nowMs() + CLAIM_VALID_MS),

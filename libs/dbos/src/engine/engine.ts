@@ -6,7 +6,6 @@ import type { UnfinishedCounts } from '../repository/workflow-repository.js';
 import { Branches } from './branches.js';
 import { checkpoint } from './checkpoint.js';
 import { DatabaseTime } from './database-time.js';
-import { DelayedRelease } from './delayed-release.js';
 import { Dispatcher } from './dispatcher.js';
 import {
   resolveEngineOptions,
@@ -14,14 +13,18 @@ import {
   type EngineOptions,
   type ResolvedEngineOptions,
 } from './engine-options.js';
+import { Enqueuer } from './enqueuer.js';
 import { Executor } from './executor.js';
 import { Flow } from './flow.js';
 import { WorkflowHandle, type HandleParts } from './handle.js';
 import { Lease } from './lease.js';
+import { listWorkflows, type ListQuery, type WorkflowPageReport } from './listing.js';
 import { Membership } from './membership.js';
 import { OutcomeCodec } from './outcome.js';
 import { OutcomeWatch } from './outcome-watch.js';
 import { Patience } from './patience.js';
+import { QueueRegistry } from './queue-registry.js';
+import { Queues } from './queues.js';
 import { Recovery } from './recovery.js';
 import { RecoveryLog, type RecoveryCounts } from './recovery-log.js';
 import {
@@ -46,6 +49,8 @@ export class Engine {
   readonly registry = new WorkflowRegistry();
   readonly scopes = new RunScopes();
   readonly flow: Flow;
+  readonly queues: Queues;
+  readonly queueRegistry: QueueRegistry;
   private readonly options: ResolvedEngineOptions;
   private readonly codec: OutcomeCodec;
   private readonly recoveryLog = new RecoveryLog();
@@ -56,7 +61,6 @@ export class Engine {
   private readonly starter: Starter;
   private readonly outcomes: OutcomeWatch;
   private readonly dispatcher: Dispatcher;
-  private readonly delayed: DelayedRelease;
   private readonly membership: Membership;
   private readonly recoveryLoop: Recovery;
   private state: 'new' | 'launching' | 'launched' | 'running' | 'stopping' | 'stopped' = 'new';
@@ -73,6 +77,9 @@ export class Engine {
     this.codec = new OutcomeCodec(resolved.serializers);
     this.patience = new Patience(clock, resolved.databasePatienceMs);
     this.slots = new Slots(resolved.maxConcurrentWorkflows, () => this.dispatcher.slotFreed());
+    this.queueRegistry = new QueueRegistry(resolved.listen, (queue) =>
+      this.dispatcher.queueFreed(queue),
+    );
     const { registry, scopes, codec, slots, patience } = this;
     const { applicationVersion, identity } = resolved;
     const time = new DatabaseTime(clock);
@@ -88,10 +95,12 @@ export class Engine {
       scopes,
       codec,
       slots,
+      queues: this.queueRegistry,
       patience,
       lease,
       time,
       clock,
+      random,
       logger,
       recovery: this.recoveryLog,
     };
@@ -99,7 +108,8 @@ export class Engine {
       ...common,
       outcomes: () => this.outcomes,
       onStray: () => this.dispatcher.suspectStrays({ haveRun: true }),
-      onParked: () => this.delayed.wake(),
+      onParked: (wakeAt) =>
+        this.dispatcher.wakeWithin(Math.max(0, wakeAt.getTime() - time.nowMs())),
     }));
     const wakeDispatcher = (): void => this.dispatcher.wake();
     this.outcomes = new OutcomeWatch(repository.workflows, executor, pollIntervalMs, loop);
@@ -114,8 +124,10 @@ export class Engine {
       { ...common, executor, starting: () => this.starter.starting },
       polled,
     );
-    const delayedLoop = { ...loop, intervalMs: resolved.delayedPollIntervalMs };
-    this.delayed = new DelayedRelease(repository.queues, wakeDispatcher, delayedLoop);
+    const onEnqueued = (_queue: string, delayMs = 0): void => this.dispatcher.wakeWithin(delayMs);
+    const enqueuer = new Enqueuer({ ...common, starter: this.starter, onEnqueued });
+    const operation = this.operation.bind(this);
+    this.queues = new Queues({ ...common, enqueuer, operation, onLoosened: wakeDispatcher });
     this.recoveryLoop = new Recovery({ ...common, onRequeued: wakeDispatcher }, polled);
     const onExpelled = (): void => executor.interruptAll((id) => new OwnershipLostError(id));
     const onDead = (ids: readonly string[]): void => this.recoveryLoop.found(ids);
@@ -168,8 +180,10 @@ export class Engine {
     this.state = 'launching';
     const { repository, recoveryLog, registry, options } = this;
     registry.close();
+    this.queueRegistry.close();
     recoveryLog.scanning();
     await repository.prepare();
+    await this.declareQueues();
     await this.membership.join();
     this.membership.start();
     await this.recoveryLoop.tick();
@@ -192,8 +206,15 @@ export class Engine {
   admit(): void {
     if (this.state !== 'launched') return; // shut down before the application had started
     this.state = 'running';
+    this.outcomes.start();
+    if (!this.options.runWorkflows) return;
     this.slots.open();
-    for (const loop of [this.dispatcher, this.delayed, this.outcomes]) loop.start();
+    this.dispatcher.start();
+  }
+
+  private async declareQueues(): Promise<void> {
+    const queues = this.queueRegistry.all();
+    if (queues.length > 0) await this.repository.queues.declare(queues);
   }
 
   /** Starts a workflow, as a child when a workflow calls. Resolves once it is durable. */
@@ -240,6 +261,14 @@ export class Engine {
       const records = await this.repository.steps.list(id);
       return records.map((record) => stepReport(record, this.codec));
     });
+  }
+
+  /** Workflows, the newest first. @throws InvalidArgumentError */
+  async list(query: ListQuery): Promise<WorkflowPageReport> {
+    const { repository, codec } = this;
+    return this.operation('workflows.list', () =>
+      listWorkflows(repository.workflows, codec, query),
+    );
   }
 
   /** Ends workflows that have no outcome yet as CANCELLED; returns the ids it changed. */
@@ -296,7 +325,7 @@ export class Engine {
   private async stop(drainMs: number, graceMs: number): Promise<void> {
     const wasLaunched = this.state === 'launched' || this.state === 'running';
     this.state = 'stopping';
-    const { repository, starter, executor, dispatcher, delayed, outcomes } = this;
+    const { repository, starter, executor, dispatcher, outcomes } = this;
     const { membership, recoveryLoop, options } = this;
     const { identity } = options;
     if (wasLaunched) {
@@ -306,7 +335,6 @@ export class Engine {
         starter,
         executor,
         dispatcher,
-        delayed,
         membership,
         recoveryLoop,
       };
