@@ -161,7 +161,7 @@ export function placementOn({ name, limits }: QueueDefinition, options: EnqueueO
   }
   if (deduplication !== undefined && !POLICIES.has(deduplication)) {
     throw new InvalidArgumentError(
-      `${what}: deduplication must be 'reject', 'attach' or 'replace', not ${String(deduplication)}.`,
+      `${what}: deduplication must be 'reject', 'attach' or 'replace', not ${deduplication as string}.`,
     );
   }
   if (delay !== undefined && runAt !== undefined) {

@@ -24,7 +24,7 @@ import { OutcomeCodec } from './outcome.js';
 import { OutcomeWatch } from './outcome-watch.js';
 import { Patience } from './patience.js';
 import { QueueRegistry } from './queue-registry.js';
-import { Queues } from './queues.js';
+import { Queues, type QueuesParts } from './queues.js';
 import { Recovery } from './recovery.js';
 import { RecoveryLog, type RecoveryCounts } from './recovery-log.js';
 import {
@@ -124,15 +124,24 @@ export class Engine {
       { ...common, executor, starting: () => this.starter.starting },
       polled,
     );
-    const onEnqueued = (_queue: string, delayMs = 0): void => this.dispatcher.wakeWithin(delayMs);
-    const enqueuer = new Enqueuer({ ...common, starter: this.starter, onEnqueued });
-    const operation = this.operation.bind(this);
-    this.queues = new Queues({ ...common, enqueuer, operation, onLoosened: wakeDispatcher });
+    this.queues = this.queuesWith(common);
     this.recoveryLoop = new Recovery({ ...common, onRequeued: wakeDispatcher }, polled);
     const onExpelled = (): void => executor.interruptAll((id) => new OwnershipLostError(id));
     const onDead = (ids: readonly string[]): void => this.recoveryLoop.found(ids);
     this.membership = new Membership({ ...common, onExpelled, onDead }, loop);
     this.flow = this.flowWith(time);
+  }
+
+  private queuesWith(common: Omit<QueuesParts, 'enqueuer' | 'operation' | 'onLoosened'>): Queues {
+    const { repository, starter, patience, dispatcher } = this;
+    const enqueuer = new Enqueuer({
+      repository,
+      starter,
+      patience,
+      onEnqueued: (_queue, delayMs = 0) => dispatcher.wakeWithin(delayMs),
+    });
+    const operation = this.operation.bind(this);
+    return new Queues({ ...common, enqueuer, operation, onLoosened: () => dispatcher.wake() });
   }
 
   private flowWith(time: DatabaseTime): Flow {

@@ -158,12 +158,12 @@ function deduplicated(workflow: PlacedWorkflow, standing: StartedWorkflow): Dedu
 
 /** Two rows of one statement cannot stand in for each other. */
 function assertDistinct(workflows: readonly PlacedWorkflow[]): void {
-  for (const of of ['id', 'deduplicationId'] as const) {
+  for (const field of ['id', 'deduplicationId'] as const) {
     const seen = new Set<string>();
-    for (const { [of]: value } of workflows) {
+    for (const { [field]: value } of workflows) {
       if (value === undefined) continue;
       if (seen.has(value))
-        throw new InvalidArgumentError(`enqueueMany: "${value}" is given twice as ${of}.`);
+        throw new InvalidArgumentError(`enqueueMany: "${value}" is given twice as ${field}.`);
       seen.add(value);
     }
   }
