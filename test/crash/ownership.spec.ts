@@ -64,7 +64,7 @@ const RECORDED_BY_THIEF = `
 
 interface Internals {
   readonly executorId: string;
-  readonly executor: Executor;
+  readonly parts: { readonly executor: Executor };
 }
 
 /** A workflow that ends only when it is told to, and then as if it had been meant to. */
@@ -460,7 +460,8 @@ describe('A run of a live executor', () => {
 
   it('B3: is one, even when its claim is handed over twice', async () => {
     const { result, goOn } = await startHeld('B3');
-    const { executor, executorId } = app.get(Engine) as unknown as Internals;
+    const { parts, executorId } = app.get(Engine) as unknown as Internals;
+    const { executor } = parts;
     const input = { text: '[false]', format: 'json' };
 
     executor.execute(
@@ -507,7 +508,7 @@ describe('A run of a live executor', () => {
     await app.close();
     app = await startApp({ executorId: 'revenant', leaseMs: 3_000 }, points);
     const other = await startApp({ leaseMs: 3_000 });
-    const heartbeat = app.gates.hold('UPDATE dbos.executors', 'unsent');
+    const heartbeat = app.gates.hold('dbos.heartbeat', 'unsent');
     await heartbeat.reached;
     const recovery = other.gates.hold('recovery_attempts +', 'unsent');
     await ledger.query(`UPDATE dbos.executors SET dead_at = now() WHERE name = 'revenant'`);

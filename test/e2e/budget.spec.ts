@@ -57,7 +57,7 @@ class Held {
 
 type Kind = (statement: CountedStatement) => boolean;
 
-const isHeartbeat: Kind = ({ sql }) => sql.includes('beat AS');
+const isHeartbeat: Kind = ({ sql }) => sql.includes('dbos.heartbeat');
 const isClaim: Kind = ({ sql }) => sql.includes('dbos.claim_workflows');
 /** Once in a lease of 10 s. */
 const isReconciliation: Kind = ({ sql }) => sql.includes('orphan AS');
@@ -105,8 +105,8 @@ const reason = countable ? '' : ' (skipped: this server has no pg_stat_statement
     // The loops tick once at the start; a slow machine may not have come to it before the workflow ended.
     const engine = nestApp.app.get(Engine);
     await eventually(() => {
-      expect(engine['dispatcher'].lastTickAt).toBeDefined();
-      expect(engine['outcomes'].lastTickAt).toBeDefined();
+      expect(engine['parts'].dispatcher.lastTickAt).toBeDefined();
+      expect(engine['parts'].outcomes.lastTickAt).toBeDefined();
     });
     return nestApp;
   }

@@ -189,7 +189,7 @@ describe('A workflow on a queue', () => {
     );
   });
 
-  it('B45: comes by priority, the lowest first, and by order of arrival within one', async () => {
+  it('B47: comes by priority, the lowest first, and by order of arrival within one', async () => {
     const { queue, bench } = await startApp({ concurrency: 1 });
     await queue.pause();
     const wanted = [
@@ -207,7 +207,7 @@ describe('A workflow on a queue', () => {
     expect(bench.packed).toEqual(['urgent', 'first', 'second', 'low', 'low too']);
   });
 
-  it('B45: comes in order of insertion, also when all arrive in one statement', async () => {
+  it('B47: comes in order of insertion, also when all arrive in one statement', async () => {
     const { queue, bench } = await startApp({ concurrency: 1 });
     const parcels = Array.from({ length: 50 }, (_, index) => `parcel ${index}`);
     const handles = await queue
@@ -217,7 +217,7 @@ describe('A workflow on a queue', () => {
     expect(bench.packed).toEqual(parcels);
   });
 
-  it('takes the priority that is given to it while it waits', async () => {
+  it('B47: takes the priority that is given to it while it waits', async () => {
     const { queue, bench } = await startApp({ concurrency: 1 });
     await queue.pause();
     const first = await queue.enqueue(Packing).run('first');
@@ -244,7 +244,7 @@ describe('A limit', () => {
     ['concurrency', { concurrency: 3 }],
     ['workerConcurrency', { workerConcurrency: 3 }],
     ['concurrency of a partition', { partition: { concurrency: 3 } }],
-  ])('B46: of %s is reached and never exceeded', async (_name, limits) => {
+  ])('B45: of %s is reached and never exceeded', async (_name, limits) => {
     const { queue, bench } = await startApp(limits);
     bench.holds = true;
     const partitionKey = 'partition' in limits ? { partitionKey: 'one' } : {};
@@ -266,7 +266,7 @@ describe('A limit', () => {
     expect(bench.mostAtOnce).toBe(3);
   });
 
-  it('B47: of rate lets no more than so many be claimed in any period', async () => {
+  it('B46: of rate lets no more than so many be claimed in any period', async () => {
     const { queue, prisma } = await startApp({ rateLimit: { limit: 4, periodMs: 300 } });
     const items = Array.from({ length: 14 }, (_, index) => ({ args: [`${index}`] as [string] }));
     await resultsOf(await queue.enqueueMany(Packing).run(items));
@@ -278,7 +278,7 @@ describe('A limit', () => {
     }
   });
 
-  it('B48: of a partition holds for each partition by itself', async () => {
+  it('B52: of a partition holds for each partition by itself', async () => {
     const { queue, bench } = await startApp({ concurrency: 4, partition: { concurrency: 1 } });
     bench.holds = true;
     const items = ['a', 'a', 'a', 'b', 'b', 'c'].map((partitionKey, index) => ({
@@ -295,7 +295,7 @@ describe('A limit', () => {
     expect(bench.packed.filter((parcel) => parcel.startsWith('a'))).toEqual(['a0', 'a1', 'a2']);
   });
 
-  it('B48: of a partition does not hold up the others behind one that is full', async () => {
+  it('B52: of a partition does not hold up the others behind one that is full', async () => {
     const { queue, bench } = await startApp({ partition: { concurrency: 1 } });
     bench.holds = true;
     const full = Array.from({ length: 30 }, () => ({
@@ -352,7 +352,7 @@ describe('A paused queue', () => {
 });
 
 describe('A deduplication id', () => {
-  it('B49: lets one active workflow have it, and refuses a second', async () => {
+  it('B48: lets one active workflow have it, and refuses a second', async () => {
     const { queue } = await startApp();
     await queue.pause();
     const first = await queue.enqueue(Packing, { deduplicationId: 'tea' }).run('first');
@@ -365,7 +365,7 @@ describe('A deduplication id', () => {
     });
   });
 
-  it('B49: is free again once its workflow has ended', async () => {
+  it('B48: is free again once its workflow has ended', async () => {
     const { queue } = await startApp();
     for (const parcel of ['first', 'second']) {
       const handle = await queue.enqueue(Packing, { deduplicationId: 'tea' }).run(parcel);
@@ -373,7 +373,7 @@ describe('A deduplication id', () => {
     }
   });
 
-  it('attaches to the one that is there', async () => {
+  it('B48: attaches to the one that is there', async () => {
     const { queue, bench } = await startApp();
     await queue.pause();
     const options = { deduplicationId: 'tea', deduplication: 'attach' } as const;
@@ -414,7 +414,7 @@ describe('A deduplication id', () => {
     });
   });
 
-  it('B49: of many who want it at once, one gets it', async () => {
+  it('B48: of many who want it at once, one gets it', async () => {
     const { queue } = await startApp();
     await queue.pause();
     const tries = Array.from({ length: 20 }, (_, index) =>
@@ -436,7 +436,7 @@ describe('A deduplication id', () => {
 });
 
 describe('A delay', () => {
-  it('B50: keeps a workflow from being claimed until its time has come', async () => {
+  it('B51: keeps a workflow from being claimed until its time has come', async () => {
     const { queue, prisma } = await startApp();
     const handle = await queue.enqueue(Packing, { delay: 150 }).run('tea');
     expect(await handle.status()).toMatchObject({ status: 'DELAYED' });
@@ -454,11 +454,37 @@ describe('A delay', () => {
     expect(await handle.status()).toMatchObject({ status: 'DELAYED', wakeAt: runAt });
   });
 
-  it('ends at once for a workflow that is resumed', async () => {
+  it('B51: ends at once for a workflow that is resumed', async () => {
     const { queue, workflows } = await startApp();
     const handle = await queue.enqueue(Packing, { delay: '3d' }).run('tea');
     await workflows.resume(handle.workflowId);
     expect(await handle.result()).toBe('packed tea');
+  });
+});
+
+describe('A delay that is changed', () => {
+  it('B51: counts from the change, as long as the workflow is delayed', async () => {
+    const { queue } = await startApp();
+    const handle = await queue.enqueue(Packing, { delay: '3d' }).run('tea');
+    expect(await queue.setDelay(handle.workflowId, 20)).toBe(true);
+    expect(await handle.result()).toBe('packed tea');
+    expect(await queue.setDelay(handle.workflowId, 20)).toBe(false);
+  });
+
+  it('B51: may be put off to a moment', async () => {
+    const { queue } = await startApp();
+    const handle = await queue.enqueue(Packing, { delay: '3d' }).run('tea');
+    const moment = new Date(Date.now() + 3_600_000);
+    await queue.setDelay(handle.workflowId, moment);
+    expect(await handle.status()).toMatchObject({ status: 'DELAYED', wakeAt: moment });
+  });
+
+  it('B51: is no longer one once the workflow waits to be claimed', async () => {
+    const { queue } = await startApp();
+    await queue.pause();
+    const handle = await queue.enqueue(Packing).run('tea');
+    expect(await queue.setDelay(handle.workflowId, '1h')).toBe(false);
+    expect(await handle.status()).toMatchObject({ status: 'ENQUEUED' });
   });
 });
 
@@ -546,10 +572,11 @@ describe('Bad input', () => {
     ['a priority that is no integer', { priority: 1.5 }],
     ['a partition key on a queue without partitions', { partitionKey: 'a' }],
     ['a delay and a moment', { delay: 5, runAt: new Date() }],
+    ['a negative delay', { delay: -1 }],
     ['a policy that does not exist', { deduplication: 'merge' as never }],
     ['an empty deduplication id', { deduplicationId: '' }],
     ['a moment that is none', { runAt: new Date(Number.NaN) }],
-  ])('B51: %s is refused, and nothing is written', async (_what, options) => {
+  ])('%s is refused, and nothing is written', async (_what, options) => {
     const { queue } = await startApp();
     await expect(queue.enqueue(Packing, options).run('tea')).rejects.toMatchObject({
       code: 'DBOS_INVALID_ARGUMENT',
@@ -557,7 +584,7 @@ describe('Bad input', () => {
     expect(await queue.report()).toMatchObject({ enqueued: 0, delayed: 0, pending: 0 });
   });
 
-  it('B51: a partitioned queue refuses what has no partition', async () => {
+  it('B52: a partitioned queue refuses what has no partition', async () => {
     const { queue } = await startApp({ partition: { concurrency: 1 } });
     await expect(queue.enqueue(Packing).run('tea')).rejects.toMatchObject({
       code: 'DBOS_INVALID_ARGUMENT',

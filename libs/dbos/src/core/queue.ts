@@ -176,9 +176,16 @@ export function placementOn({ name, limits }: QueueDefinition, options: EnqueueO
     ...(deduplicationId !== undefined && {
       deduplicationId: assertIdentifier('A deduplicationId', deduplicationId),
     }),
-    ...(delay !== undefined && { delayMs: durationMs(`${what}: delay`, delay) }),
+    ...(delay !== undefined && { delayMs: delayMs(`${what}: delay`, delay) }),
     ...(runAt !== undefined && { runAt: new Date(momentMs(`${what}: runAt`, runAt, 0)) }),
   };
+}
+
+/** @throws InvalidArgumentError also for a negative one: it is a mistake, and not in the past */
+export function delayMs(what: string, delay: Duration): number {
+  const isNegative = typeof delay === 'string' ? delay.trim().startsWith('-') : delay < 0;
+  if (isNegative) throw new InvalidArgumentError(`${what} must not be negative, but is ${delay}.`);
+  return durationMs(what, delay);
 }
 
 /** @throws InvalidArgumentError */

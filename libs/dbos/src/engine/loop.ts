@@ -114,7 +114,11 @@ export abstract class Loop {
     }
   }
 
-  private spread(ms: number): number {
+  protected get intervalMs(): number {
+    return this.settings.intervalMs;
+  }
+
+  protected spread(ms: number): number {
     const random = (this.settings.random ?? Math.random)();
     return ms * (1 - JITTER + 2 * JITTER * random);
   }

@@ -68,6 +68,11 @@ export class QueueRegistry {
     return [...this.definitions.values()];
   }
 
+  /** Whether this process claims from the queue. */
+  hears(name: string): boolean {
+    return this.listensTo?.includes(name) ?? this.definitions.has(name);
+  }
+
   /** What to claim from, each time beginning with another queue, so that a full one starves none. */
   listening(): ListenedQueue[] {
     const names = this.listensTo ?? [...this.definitions.keys()];

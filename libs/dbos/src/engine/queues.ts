@@ -1,13 +1,21 @@
 /** What is done with queues as a whole: enqueue on them, pause, resume, set their limits, look at them. */
+import { momentMs, type Duration } from '../core/duration.js';
 import { UnknownQueueError } from '../core/queue-errors.js';
 import {
   checkedLimits,
   checkedPriority,
+  delayMs,
   type EnqueueOptions,
   type QueueLimits,
 } from '../core/queue.js';
 import { assertIdentifier } from '../core/identifiers.js';
-import type { QueueCounts, QueueRecord, QueueRepository } from '../repository/queue-repository.js';
+import type {
+  Delay,
+  QueueCounts,
+  QueueRecord,
+  QueueRepository,
+} from '../repository/queue-repository.js';
+import type { Dispatcher } from './dispatcher.js';
 import type { Enqueuer, EnqueueItem } from './enqueuer.js';
 import type { QueueRegistry } from './queue-registry.js';
 import type { WorkflowRegistry } from './registry.js';
@@ -24,8 +32,7 @@ export interface QueuesParts {
   readonly enqueuer: Enqueuer;
   /** In a workflow a checkpointed operation; elsewhere as patient as callers are. */
   readonly operation: <T>(name: string, work: () => Promise<T>) => Promise<T>;
-  /** More may be claimable now, here and elsewhere. */
-  readonly onLoosened: (queue: string) => void;
+  readonly dispatcher: Dispatcher;
 }
 
 export class Queues {
@@ -88,6 +95,22 @@ export class Queues {
     );
   }
 
+  /** Of a workflow that is delayed and has not begun; false when there is none. */
+  async setDelay(workflowId: string, until: Duration | Date): Promise<boolean> {
+    this.parts.scopes.outsideSteps('Changing a delay');
+    assertIdentifier('A workflow id', workflowId);
+    const { repository, operation, dispatcher } = this.parts;
+    const delay: Delay =
+      until instanceof Date
+        ? { runAt: new Date(momentMs('The moment', until, 0)) }
+        : { delayMs: delayMs('The delay', until) };
+    return operation('queues.setDelay', async () => {
+      const changed = await repository.queues.setDelay(workflowId, delay);
+      if (changed) dispatcher.wake(); // the claim tells when the next one is due
+      return changed;
+    });
+  }
+
   /** @throws UnknownQueueError */
   report(queueName: string): Promise<QueueReport> {
     const { repository, operation } = this.parts;
@@ -107,10 +130,10 @@ export class Queues {
     work: (queues: QueueRepository) => Promise<boolean>,
   ): Promise<void> {
     this.parts.scopes.outsideSteps('Changing a queue');
-    const { repository, operation, onLoosened } = this.parts;
+    const { repository, operation, dispatcher } = this.parts;
     await operation(`queue.${verb} ${queueName}`, async () => {
       if (!(await work(repository.queues))) throw new UnknownQueueError(queueName);
-      onLoosened(queueName);
+      dispatcher.offered(queueName);
       return null;
     });
   }

@@ -118,13 +118,11 @@ async function checkpointRepository(
 ): Promise<CheckpointRepository> {
   const { prisma, statementTimeoutMs, sessionUrl, directStatements } = checkOptions(options);
   const { migrate = process.env['NODE_ENV'] !== 'production' } = options;
-  const connectionString =
-    sessionUrl === false ? undefined : (sessionUrl ?? process.env['DATABASE_URL']);
   const repository = new PrismaCheckpointRepository(() => prismaClient(container, prisma), {
     migrate,
     logger: new NestEngineLogger(),
     ...(statementTimeoutMs !== undefined && { statementTimeoutMs }),
-    ...(connectionString && { connectionString }),
+    ...(sessionUrl !== undefined && { session: sessionUrl }),
     ...(directStatements !== undefined && { directStatements }),
   });
   // Providers of all modules are made side by side: in the next turn most clients exist, and none has connected yet.

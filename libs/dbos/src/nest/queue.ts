@@ -1,5 +1,6 @@
 /** A queue as applications use it: injected by its name. */
 import type { Type } from '@nestjs/common';
+import type { Duration } from '../core/duration.js';
 import type { EnqueueOptions, QueueLimits } from '../core/queue.js';
 import type { Engine } from '../engine/engine.js';
 import type { WorkflowHandle } from '../engine/handle.js';
@@ -80,6 +81,14 @@ export class Queue {
   setPriority(workflowIds: string | readonly string[], priority: number): Promise<string[]> {
     const ids = typeof workflowIds === 'string' ? [workflowIds] : workflowIds;
     return this.engine.queues.setPriority(ids, priority);
+  }
+
+  /**
+   * When a delayed workflow that has not begun may be claimed: a span from now, or a moment. False when it is not
+   * delayed (any more).
+   */
+  setDelay(workflowId: string, until: Duration | Date): Promise<boolean> {
+    return this.engine.queues.setDelay(workflowId, until);
   }
 
   /** Its limits, whether it is paused, and how much waits and runs. */

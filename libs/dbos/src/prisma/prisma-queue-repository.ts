@@ -3,6 +3,7 @@ import type { QueueLimits } from '../core/queue.js';
 import type {
   Claim,
   ClaimAnswer,
+  Delay,
   QueueCounts,
   QueueRecord,
   QueueRepository,
@@ -190,6 +191,20 @@ export class PrismaQueueRepository implements QueueRepository {
         RETURNING w.id`,
     );
     return rows.map(({ id }) => id);
+  }
+
+  async setDelay(workflowId: string, until: Delay): Promise<boolean> {
+    const runAt = 'runAt' in until ? until.runAt : null;
+    const delayMs = 'delayMs' in until ? until.delayMs : null;
+    const rows = await this.database.query<{ id: string }>(
+      (client) => client.$queryRaw`
+        UPDATE dbos.workflows
+           SET wake_at = coalesce(${runAt}::timestamptz, now() + ${delayMs}::float8 * interval '1 millisecond'),
+               updated_at = now()
+         WHERE id = ${workflowId} AND status = 'DELAYED' AND epoch = 0
+        RETURNING id`,
+    );
+    return rows.length > 0;
   }
 
   async replaceWaiting(replacement: Replacement): Promise<boolean> {

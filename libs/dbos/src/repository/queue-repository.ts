@@ -69,6 +69,9 @@ export interface QueueCounts {
   readonly oldestEnqueuedAt: Date | null;
 }
 
+/** From now on, or until a moment; by the database's clock. */
+export type Delay = { readonly delayMs: number } | { readonly runAt: Date };
+
 /** What replaces a workflow that waits. */
 export interface Replacement extends Placement {
   readonly workflowId: string;
@@ -109,6 +112,9 @@ export interface QueueRepository {
 
   /** Of workflows that wait; returns the ids it changed. */
   setPriority(workflowIds: readonly string[], priority: number): Promise<string[]>;
+
+  /** Of a workflow that is delayed and has never been claimed; false when there is none. */
+  setDelay(workflowId: string, until: Delay): Promise<boolean>;
 
   /** Gives a workflow that waits, and has never been claimed, another input and place; false when there is none. */
   replaceWaiting(replacement: Replacement): Promise<boolean>;

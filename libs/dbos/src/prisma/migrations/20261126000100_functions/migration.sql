@@ -288,7 +288,7 @@ BEGIN
          in_order.serialization, in_order.input, NULL::float8, NULL::text[]
     FROM in_order;
   RETURN QUERY SELECT NULL::text, NULL::text, NULL::integer, NULL::integer, NULL::integer, NULL::text, NULL::text,
-                      NULL::text, greatest(again, 10), held_back;
+                      NULL::text, CASE WHEN again IS NOT NULL THEN greatest(again, 10) END, held_back;
 END
 $$;
 
@@ -395,5 +395,64 @@ BEGIN
      GROUP BY w.partition_key;
   END IF;
   RETURN chosen;
+END
+$$;
+
+-- Renews the lease of an executor and, where it may, declares dead those that are gone. `dead` are all dead executors
+-- that may still own workflows, those without a row of their own included. An executor whose session has ended, but whose
+-- last heartbeat is younger than the grace, is suspect: `suspect_in_ms` says when it is to be looked at again.
+CREATE FUNCTION dbos.heartbeat(executor text, lock bigint, may_declare boolean, grace_ms integer)
+RETURNS TABLE (alive boolean, database_now timestamptz, dead text[], has_audience boolean, suspect_in_ms float8)
+LANGUAGE plpgsql
+SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan
+AS $$
+#variable_conflict use_column
+BEGIN
+  UPDATE dbos.executors e
+     SET heartbeat_at = now(), lock_key = lock
+   WHERE e.id = executor AND e.dead_at IS NULL;
+  alive := FOUND;
+
+  IF may_declare THEN
+    UPDATE dbos.executors e
+       SET dead_at = now()
+     WHERE e.id = ANY (ARRAY(
+             SELECT gone.id
+               FROM dbos.executors gone
+              WHERE gone.id <> executor AND gone.dead_at IS NULL
+                AND dbos.executor_is_gone(gone.heartbeat_at, gone.lease_ms, gone.lock_key, grace_ms)
+                FOR NO KEY UPDATE SKIP LOCKED));
+  END IF;
+
+  dead := ARRAY(
+    WITH RECURSIVE owner AS ( -- one index probe for each executor that owns anything, however much it owns
+      (SELECT w.executor_id FROM dbos.workflows w WHERE w.status = 'PENDING' ORDER BY w.executor_id LIMIT 1)
+       UNION ALL
+      SELECT (SELECT w.executor_id
+                FROM dbos.workflows w
+               WHERE w.status = 'PENDING' AND w.executor_id > owner.executor_id
+               ORDER BY w.executor_id
+               LIMIT 1)
+        FROM owner
+       WHERE owner.executor_id IS NOT NULL
+    )
+    SELECT e.id FROM dbos.executors e WHERE e.dead_at IS NOT NULL AND e.id <> executor
+     UNION
+    SELECT owner.executor_id
+      FROM owner
+     WHERE owner.executor_id <> executor
+       AND NOT EXISTS (SELECT FROM dbos.executors e WHERE e.id = owner.executor_id));
+
+  SELECT count(*) FILTER (WHERE e.lock_key IS NOT NULL) > 0,
+         min(extract(epoch FROM e.heartbeat_at - now()) * 1000 + grace_ms)
+           FILTER (WHERE e.heartbeat_at + grace_ms * interval '1 millisecond' >= now()
+                     AND dbos.session_is_gone(e.lock_key))
+    INTO has_audience, suspect_in_ms
+    FROM dbos.executors e
+   WHERE e.id <> executor AND e.dead_at IS NULL;
+
+  database_now := clock_timestamp();
+  RETURN NEXT;
 END
 $$;
