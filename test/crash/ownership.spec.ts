@@ -290,7 +290,7 @@ describe('A run that lost its workflow', () => {
     const between = points.stopAt('between the steps');
     const handle = await app.workflows.start(TwoSteps, { workflowId: 'doubtful' }).run();
     await between;
-    const heartbeats = app.gates.holdAll('SET heartbeat_at', 'unsent');
+    const heartbeats = app.gates.holdAll('dbos.heartbeat', 'unsent');
     await eventually(() => expect(app.get(Engine).isRunning).toBe(false)); // its lease has run out
     await ledger.query(`${RECORDED_BY_THIEF}; UPDATE dbos.executors SET dead_at = now()`);
 
@@ -305,7 +305,7 @@ describe('A run that lost its workflow', () => {
   it('is not taken up by an executor that cannot know whether it still lives', async () => {
     await app.close();
     app = await startApp({ leaseMs: 500 }, points);
-    const heartbeats = app.gates.holdAll('SET heartbeat_at', 'unsent');
+    const heartbeats = app.gates.holdAll('dbos.heartbeat', 'unsent');
     await eventually(() => expect(app.get(Engine).isRunning).toBe(false)); // its lease has run out
     await ledger.query(
       `INSERT INTO dbos.workflows (id, name, status, serialization, input)
@@ -412,7 +412,7 @@ describe('A run of a live executor', () => {
     const cutOff = new Set([app, other]);
     for (const each of cutOff) {
       each.gates.onEach((sql) => {
-        if (cutOff.has(each) && sql.includes('SET heartbeat_at')) throw connectionError();
+        if (cutOff.has(each) && sql.includes('dbos.heartbeat')) throw connectionError();
       });
     }
     const { result, goOn } = await startHeld('cut off');

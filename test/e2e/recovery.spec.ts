@@ -337,9 +337,9 @@ describe('A row that somebody holds locked', () => {
     const app = await startApp({ leaseMs: 500 });
     await app.workflows.handle('Crowd-1').result();
 
-    const beats = app.faults.matching('SET heartbeat_at').length;
+    const beats = app.faults.matching('dbos.heartbeat').length;
     await eventually(() =>
-      expect(app.faults.matching('SET heartbeat_at').length).toBeGreaterThan(beats + 3),
+      expect(app.faults.matching('dbos.heartbeat').length).toBeGreaterThan(beats + 3),
     );
   }, 8_000);
 });
