@@ -72,8 +72,8 @@ const EVERYTHING = ['workflows', 'queue', 'past', 'batch', 'scale-out'] as const
 
 /** Written down here rather than in each one's file: whoever plans a run loads no contestant. */
 const SKILLS = {
-  ours: ['workflows', 'past'],
-  'ours-plain': ['workflows', 'past'],
+  ours: EVERYTHING,
+  'ours-plain': EVERYTHING,
   dbos: EVERYTHING,
   'dbos-default': ['workflows', 'queue', 'batch'], // the interval of its polls bounds it, however many processes
   openworkflow: ['workflows', 'queue', 'scale-out'],
