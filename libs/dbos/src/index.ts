@@ -27,6 +27,7 @@ export type { StepReport } from './engine/step-report.js';
 export type { StartOptions } from './engine/starter.js';
 export type { RecoveryReport } from './engine/engine.js';
 export { WorkflowHandle, type ResultOptions, type WorkflowStatusReport } from './engine/handle.js';
+export type { DebounceOptions } from './engine/debouncer.js';
 export type { QueueReport } from './engine/queues.js';
 export type { ListQuery, WorkflowPageReport } from './engine/listing.js';
 export { DbosModule } from './nest/dbos.module.js';

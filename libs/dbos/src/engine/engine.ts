@@ -5,6 +5,7 @@ import type { CheckpointRepository } from '../repository/checkpoint-repository.j
 import type { UnfinishedCounts } from '../repository/workflow-repository.js';
 import { assemble, type Assembly } from './assembly.js';
 import { checkpoint } from './checkpoint.js';
+import type { DebounceOptions } from './debouncer.js';
 import {
   resolveEngineOptions,
   type ClockAndChance,
@@ -166,6 +167,15 @@ export class Engine {
     const [startId, resultId] = [scope.sequence.takeId(), scope.sequence.takeId()];
     const childId = await this.parts.starter.startChild(scope, call, startId);
     return this.handle<R>(childId).resultInWorkflow(scope, undefined, resultId);
+  }
+
+  /** Starts a workflow once calls under a key have ceased for a while; resolves with the handle of what waits. */
+  async debounce<R>(
+    name: string,
+    args: readonly unknown[],
+    options: DebounceOptions,
+  ): Promise<WorkflowHandle<R>> {
+    return this.handle<R>(await this.parts.debouncer.debounce(name, args, options));
   }
 
   /** A reference to any workflow, without asking whether it exists. */
