@@ -3,7 +3,13 @@ import type { Engine } from '../../libs/dbos/src/engine/engine.js';
 import type { ScheduleSpec } from '../../libs/dbos/src/engine/schedule-definition.js';
 import { eventually } from '../support/eventually.js';
 import { COMING_TICK, HALF_PAST, LAST_TICK, runId, tickBefore } from '../support/half-past.js';
-import { REPORT, useScheduleEngines, type ScheduleEngine } from '../support/schedule-engines.js';
+import {
+  PARTITIONED,
+  QUEUE,
+  REPORT,
+  useScheduleEngines,
+  type ScheduleEngine,
+} from '../support/schedule-engines.js';
 
 const engines = useScheduleEngines();
 
@@ -72,7 +78,7 @@ describe('A schedule is created', () => {
     ['another expression', { cron: '0 0 * * *' }],
     ['another time zone', { timeZone: 'Europe/Berlin' }],
     ['another policy', { backfill: 'all' }],
-    ['a queue', { queue: 'reports' }],
+    ['a queue', { queue: QUEUE }],
     ['an input', { input: 1 }],
   ] as const)('under a name that is free; there is one with %s', async (_what, settings) => {
     const one = await startWith();
@@ -96,6 +102,8 @@ describe('A schedule is created', () => {
     ['a name', { name: '' }, 'DBOS_INVALID_ARGUMENT', /empty/],
     ['a long name', { name: 'x'.repeat(201) }, 'DBOS_INVALID_ARGUMENT', /at most 200/],
     ['a queue', { queue: '' }, 'DBOS_INVALID_ARGUMENT', /queue/],
+    ['a registered queue', { queue: 'nowhere' }, 'DBOS_UNKNOWN_QUEUE', /nowhere/],
+    ['a whole queue', { queue: PARTITIONED }, 'DBOS_INVALID_ARGUMENT', /partitioned/],
     ['a workflow', { workflow: 'Nobody' }, 'DBOS_WORKFLOW_NOT_REGISTERED', /Nobody/],
     ['an input', { input: () => 1 }, 'DBOS_UNSERIALIZABLE_VALUE', /input of schedule "hourly"/],
   ] as const)('only with %s that can be used', async (_what, settings, code, message) => {
@@ -194,7 +202,7 @@ describe('B57: a schedule that is updated', () => {
   });
 
   it('keeps its ticks when only something else changes', async () => {
-    const one = await startWith({ input: 'old', queue: 'reports' });
+    const one = await startWith({ input: 'old', queue: QUEUE });
     await engines.setNextTick('hourly', LAST_TICK);
 
     await one.engine.schedules.update('hourly', { input: 'new', backfill: 'all', queue: null });
@@ -209,11 +217,11 @@ describe('B57: a schedule that is updated', () => {
   });
 
   it('keeps what is left out, and loses an input that is set to nothing', async () => {
-    const one = await startWith({ input: 'old', queue: 'reports', backfill: 'latest' });
+    const one = await startWith({ input: 'old', queue: QUEUE, backfill: 'latest' });
     await one.engine.schedules.update('hourly', { cron: undefined, queue: undefined });
     expect(await one.engine.schedules.get('hourly')).toMatchObject({
       input: 'old',
-      queue: 'reports',
+      queue: QUEUE,
       backfill: 'latest',
     });
 
@@ -224,7 +232,7 @@ describe('B57: a schedule that is updated', () => {
   it('by two at the same time has both changes', async () => {
     const one = await startWith();
     const gate = one.gates.hold('UPDATE dbos.schedules', 'unsent');
-    const first = one.engine.schedules.update('hourly', { queue: 'reports' });
+    const first = one.engine.schedules.update('hourly', { queue: QUEUE });
     await gate.reached;
     await one.engine.schedules.update('hourly', { cron: '0 0 1 1 *' });
 
@@ -232,7 +240,7 @@ describe('B57: a schedule that is updated', () => {
     await first;
 
     expect(await one.engine.schedules.get('hourly')).toMatchObject({
-      queue: 'reports',
+      queue: QUEUE,
       cron: '0 0 1 1 *',
     });
   });
@@ -255,7 +263,8 @@ describe('B57: a schedule that is updated', () => {
     ['an expression', { cron: '* * *' }, 'DBOS_INVALID_SCHEDULE'],
     ['a time zone', { timeZone: '' }, 'DBOS_INVALID_SCHEDULE'],
     ['a policy', { backfill: 'some' as 'all' }, 'DBOS_INVALID_ARGUMENT'],
-    ['a queue', { queue: '\n' }, 'DBOS_INVALID_ARGUMENT'],
+    ['a queue', { queue: '\n' }, 'DBOS_UNKNOWN_QUEUE'],
+    ['part of a queue', { queue: PARTITIONED }, 'DBOS_INVALID_ARGUMENT'],
     ['a workflow', { workflow: 'Nobody' }, 'DBOS_WORKFLOW_NOT_REGISTERED'],
   ] as const)('to %s that cannot be used is left as it is', async (_what, changes, code) => {
     const one = await startWith();
@@ -623,7 +632,7 @@ describe('In a workflow', () => {
       await engines.start({ admitted: true, workflows: { Manager } }),
     ];
     await dying.engine.schedules.create(spec());
-    const gate = dying.gates.hold('INSERT INTO dbos.steps', 'unsent');
+    const gate = dying.gates.hold('dbos.write_transitions', 'unsent');
     await dying.engine.start('Manager', [], { workflowId: 'manager' });
     await gate.reached;
     const before = await engines.runs();

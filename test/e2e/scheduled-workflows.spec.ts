@@ -1,6 +1,7 @@
 // @Scheduled() and ScheduleService in a Nest application, over restarts and deployments of changed code.
 import { Injectable, type OnModuleInit, type Provider } from '@nestjs/common';
 import {
+  DbosModule,
   Scheduled,
   ScheduleService,
   Step,
@@ -451,6 +452,27 @@ describe('A scheduled workflow', () => {
       expect(error).toMatchObject({
         code: 'DBOS_REGISTRATION',
         message: expect.stringContaining('@Scheduled() on static Tools.run'),
+      });
+    });
+
+    it.each([
+      ['that is not registered', [], 'DBOS_UNKNOWN_QUEUE'],
+      [
+        'that is partitioned',
+        [DbosModule.registerQueue({ name: 'sweeps', partition: { concurrency: 1 } })],
+        'DBOS_INVALID_ARGUMENT',
+      ],
+    ])('on a queue %s', async (_what, before, code) => {
+      @Injectable()
+      class Cleanup {
+        @Workflow()
+        @Scheduled('@daily', { queue: 'sweeps' })
+        async sweep(): Promise<void> {}
+      }
+      const refused = apps.start([Cleanup], { before });
+      await expect(refused).rejects.toMatchObject({
+        code,
+        message: expect.stringContaining('"sweeps"'),
       });
     });
 

@@ -3,7 +3,12 @@ import type { ScheduleSpec } from '../../libs/dbos/src/engine/schedule-definitio
 import { eventually } from '../support/eventually.js';
 import { connectionError, sqlStateError } from '../support/faulty-client.js';
 import { COMING_TICK, HALF_PAST, LAST_TICK, runId, tickBefore } from '../support/half-past.js';
-import { REPORT, useScheduleEngines, type ScheduleEngine } from '../support/schedule-engines.js';
+import {
+  QUEUE,
+  REPORT,
+  useScheduleEngines,
+  type ScheduleEngine,
+} from '../support/schedule-engines.js';
 import { wallClockTicks } from '../support/wall-clock-cron.js';
 
 const HOUR_MS = 3_600_000;
@@ -55,13 +60,21 @@ describe('B57: a tick', () => {
   });
 
   it('waits on the queue of its schedule', async () => {
-    const one = await startWithDue({ queue: 'reports' });
+    const one = await startWithDue({ queue: QUEUE });
 
     await one.look();
 
     expect(
       await engines.prisma.$queryRaw`SELECT status, queue, epoch, executor_id FROM dbos.workflows`,
-    ).toEqual([{ status: 'ENQUEUED', queue: 'reports', epoch: 0, executor_id: null }]);
+    ).toEqual([{ status: 'ENQUEUED', queue: QUEUE, epoch: 0, executor_id: null }]);
+  });
+
+  it('is taken from its queue at once', async () => {
+    const one = await engines.start({ admitted: true });
+    await one.engine.schedules.create(spec({ backfill: 'all', queue: QUEUE }));
+    await engines.setNextTick('hourly', LAST_TICK);
+    one.engine.schedules.scheduler.wake();
+    await eventually(() => expect(one.reports).toEqual([[LAST_TICK]]));
   });
 
   it('is fired once by three processes whose clocks are hours apart', async () => {
@@ -222,8 +235,19 @@ describe('B57: a process fires no tick', () => {
 
     expect(await other.look()).toBe(30_000);
     expect(await engines.runs()).toEqual([]);
+    await engines.setNextTick('hourly', new Date(Date.now() + 10_000));
+    expect(await other.look()).toBe(30_000);
+    await engines.setNextTick('hourly', LAST_TICK);
     await owner.look();
     expect(await engines.runs()).toHaveLength(1);
+  });
+
+  it('where no workflows run', async () => {
+    await startWithDue();
+    const other = await engines.start({ admitted: true, options: { runWorkflows: false } });
+    other.engine.schedules.scheduler.wake();
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(other.faults.matching(LOOK)).toEqual([]);
   });
 
   it('whose schedule somebody holds locked, and fires those of others', async () => {
@@ -406,8 +430,8 @@ describe('B57: an idle scheduler', () => {
 
     for (let seconds = 0; seconds < 600; seconds += 1) {
       one.clock.advance(1_000);
-      await eventually(() => expect(one.engine.schedules.scheduler['ticking']).toBeUndefined());
       await new Promise((resolve) => setImmediate(resolve));
+      await eventually(() => expect(one.engine.schedules.scheduler['ticking']).toBeUndefined());
     }
 
     const sent = one.faults.matching('dbos.schedules').length - before;
@@ -422,6 +446,16 @@ describe('B57: an idle scheduler', () => {
     await one.engine.schedules.create(spec());
 
     await eventually(() => expect(one.faults.matching(LOOK).length).toBeGreaterThan(1));
+  });
+
+  it('looks at once when one is made elsewhere, if it listens', async () => {
+    const one = await engines.start({ admitted: true, listens: true });
+    await eventually(() => expect(one.clock.pending).toContain(30_000));
+    const looks = one.faults.matching(LOOK).length;
+
+    await startWithDue();
+
+    await eventually(() => expect(one.faults.matching(LOOK).length).toBeGreaterThan(looks));
   });
 
   it('sees within half a minute what another process has made', async () => {

@@ -1,6 +1,7 @@
 // Engines that share a database and have schedules; a test steps their schedulers by hand, or lets them run.
 import { PrismaPg } from '@prisma/adapter-pg';
 import { SerializerSet } from 'nestjs-dbos';
+import { defineQueue } from '../../libs/dbos/src/core/queue.js';
 import { Engine } from '../../libs/dbos/src/engine/engine.js';
 import type { EngineOptions } from '../../libs/dbos/src/engine/engine-options.js';
 import { PrismaCheckpointRepository } from '../../libs/dbos/src/prisma/prisma-checkpoint-repository.js';
@@ -13,6 +14,9 @@ import { drivenBy } from './test-engine.js';
 
 /** The workflow that schedules of these tests start. */
 export const REPORT = 'Report';
+/** A queue on which it may wait, and one on which it may not. */
+export const QUEUE = 'reports';
+export const PARTITIONED = 'by tenant';
 
 export interface ScheduleEngineSettings {
   /** How far the clock of this host is ahead of the database's. Default 0. */
@@ -25,6 +29,8 @@ export interface ScheduleEngineSettings {
   readonly workflows?: Readonly<Record<string, (engine: Engine) => unknown>>;
   /** Whether `Report` is registered. Default true. */
   readonly reports?: boolean;
+  /** Whether notifications of others come in. Default false. */
+  readonly listens?: boolean;
   readonly options?: EngineOptions;
 }
 
@@ -43,7 +49,7 @@ export interface ScheduleEngine {
 }
 
 /** Nobody but the scheduler ticks on its own within a test. */
-const RARELY = { pollIntervalMs: 600_000, delayedPollIntervalMs: 600_000 } as const;
+const RARELY = { pollIntervalMs: 600_000 } as const;
 
 async function startScheduleEngine(
   url: string,
@@ -54,12 +60,18 @@ async function startScheduleEngine(
   const gates = new StatementGates();
   const faults = new FaultyClient(gates.wrap(prisma));
   const clock = new FakeClock(Date.now() + skewMs);
-  const repository = new PrismaCheckpointRepository(() => faults.client, { migrate: false });
+  const session = settings.listens ? url : (false as const);
+  const repository = new PrismaCheckpointRepository(() => faults.client, {
+    migrate: false,
+    session,
+  });
   const options = { ...RARELY, serializers: new SerializerSet(), ...settings.options };
   const engine = new Engine(options, repository, { clock });
   const reports: unknown[][] = [];
   if (has) engine.register(REPORT, (...args) => void reports.push(args));
   for (const [name, run] of Object.entries(workflows)) engine.register(name, () => run(engine));
+  engine.queueRegistry.register(defineQueue({ name: QUEUE }));
+  engine.queueRegistry.register(defineQueue({ name: PARTITIONED, partition: { concurrency: 1 } }));
   prepare?.(engine);
   await engine.launch();
   if (admitted) engine.admit();
@@ -108,7 +120,7 @@ export function useScheduleEngines(): ScheduleEngines {
   });
   afterEach(async () => {
     await Promise.all(started.splice(0).map((engine) => engine.close()));
-    await prisma.$executeRaw`TRUNCATE dbos.schedules, dbos.workflows, dbos.steps, dbos.executors`;
+    await prisma.$executeRaw`TRUNCATE dbos.schedules, dbos.workflows, dbos.steps, dbos.executors, dbos.queues`;
   });
   afterAll(async () => {
     await prisma.$disconnect();

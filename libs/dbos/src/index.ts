@@ -2,6 +2,15 @@
 export * from './core/errors.js';
 export * from './core/schedule-errors.js';
 export type { MissedTicks } from './core/schedule-ticks.js';
+export * from './core/queue-errors.js';
+export type {
+  DeduplicationPolicy,
+  EnqueueOptions,
+  PartitionLimits,
+  QueueLimits,
+  QueueOptions,
+  RateLimit,
+} from './core/queue.js';
 export type { Duration } from './core/duration.js';
 export type { WorkflowStatus, TerminalStatus } from './core/status.js';
 export {
@@ -22,6 +31,9 @@ export type { ScheduleReport } from './engine/schedule-report.js';
 export type { AppliedSchedules, ScheduleListOptions } from './engine/schedules.js';
 export type { RecoveryReport } from './engine/engine.js';
 export { WorkflowHandle, type ResultOptions, type WorkflowStatusReport } from './engine/handle.js';
+export type { DebounceOptions } from './engine/debouncer.js';
+export type { QueueReport } from './engine/queues.js';
+export type { ListQuery, WorkflowPageReport } from './engine/listing.js';
 export { DbosModule } from './nest/dbos.module.js';
 export { DbosHealth, type DbosReadiness } from './nest/dbos-health.js';
 export { DbosHealthController } from './nest/dbos-health.controller.js';
@@ -40,5 +52,7 @@ export {
   type ScheduledWorkflow,
   type ScheduleUpdate,
 } from './nest/schedule.service.js';
+export { Queue, type EnqueueItem, type EnqueuingMany } from './nest/queue.js';
+export { InjectQueue, getQueueToken, type QueueAsyncOptions } from './nest/queue-module.js';
 export { WorkflowContext } from './nest/workflow-context.js';
 export { WorkflowService } from './nest/workflow.service.js';

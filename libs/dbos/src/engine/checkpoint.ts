@@ -3,7 +3,6 @@
  * The only caller of `WorkflowRun.record`, and thereby of `steps.record`.
  */
 import type { RunScope } from './run-scope.js';
-import type { WorkflowRun } from './workflow-run.js';
 
 export interface Operation<T> {
   /** The determinism key: what the history must show under the same id on a replay. */
@@ -30,36 +29,28 @@ export async function checkpoint<T>(
   stepId: string = scope.sequence.takeId(),
 ): Promise<T> {
   const { run, sequence } = scope;
+  const { name, effect = true, produce } = operation;
   run.enter();
   try {
-    const recalled = run.recall<T>(stepId, operation.name);
+    const recalled = run.recall<T>(stepId, name);
     if (recalled) return recalled.unwrap();
-    await run.barrier(sequence, operation.effect ?? true);
-    return await settle(run, scope, stepId, operation);
+    await run.barrier(sequence, effect);
+    const startedAt = performance.now();
+    const report: OperationReport = { attempts: 1, childWorkflowId: undefined };
+    const outcome = await run.codec.settle(() => produce(stepId, report), `result of ${name}`);
+    run.assertGoing(sequence); // interrupted meanwhile, or the branch lost its race: nothing more is recorded
+    run.record({
+      stepId,
+      name,
+      output: outcome.output,
+      error: outcome.error,
+      childWorkflowId: report.childWorkflowId,
+      attempts: report.attempts,
+      durationMs: performance.now() - startedAt,
+    });
+    return outcome.unwrap();
   } finally {
     run.leave();
     await run.untilForgotten(sequence);
   }
-}
-
-async function settle<T>(
-  run: WorkflowRun,
-  { sequence }: RunScope,
-  stepId: string,
-  { name, produce }: Operation<T>,
-): Promise<T> {
-  const startedAt = performance.now();
-  const report: OperationReport = { attempts: 1, childWorkflowId: undefined };
-  const outcome = await run.codec.settle(() => produce(stepId, report), `result of ${name}`);
-  run.assertGoing(sequence); // interrupted meanwhile, or the branch lost its race: nothing more is recorded
-  run.record({
-    stepId,
-    name,
-    output: outcome.output,
-    error: outcome.error,
-    childWorkflowId: report.childWorkflowId,
-    attempts: report.attempts,
-    durationMs: performance.now() - startedAt,
-  });
-  return outcome.unwrap();
 }

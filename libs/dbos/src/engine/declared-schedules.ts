@@ -3,8 +3,10 @@ import { InvalidArgumentError, RegistrationError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
 import type { OutcomeCodec } from './outcome.js';
+import type { QueueRegistry } from './queue-registry.js';
 import type { WorkflowRegistry } from './registry.js';
 import {
+  assertScheduleQueue,
   defineSchedule,
   newSchedule,
   type DefinedSchedule,
@@ -14,6 +16,7 @@ import {
 export interface DeclaredSchedulesParts {
   readonly repository: CheckpointRepository;
   readonly registry: WorkflowRegistry;
+  readonly queues: QueueRegistry;
   readonly codec: OutcomeCodec;
   readonly logger: Logger;
 }
@@ -61,9 +64,10 @@ export class DeclaredSchedules {
    * code, while its workflow is not, is retired: kept, but fired no more until some code declares it again.
    */
   async write(): Promise<void> {
-    const { repository, registry, logger } = this.parts;
-    const databaseNow = await repository.executors.databaseNow();
+    const { repository, registry, queues, logger } = this.parts;
     const declared = [...this.declared.values()];
+    for (const { definition } of declared) assertScheduleQueue(queues, definition.queue);
+    const databaseNow = await repository.executors.databaseNow();
     const schedules = declared.map((defined) => newSchedule(defined, databaseNow));
     const workflowNames = registry.names();
     for (const name of await repository.schedules.declare({ schedules, workflowNames })) {

@@ -12,6 +12,7 @@ import { occurrence, scheduledRuns } from './scheduled-runs.js';
 const BATCH = { maxRuns: 500, maxBytes: 4 * 1024 * 1024 } as const;
 
 export interface PlannedFiring extends Firing {
+  readonly queue: string | null;
   /** Whether ticks were missed that nothing is fired for. */
   readonly passedOver: boolean;
 }
@@ -74,5 +75,6 @@ function firingOf(
     lastTickAt: ticks.at(-1),
     runs: scheduledRuns(schedule, occurrences, serializers),
     passedOver,
+    queue: definition.queue,
   };
 }

@@ -45,11 +45,11 @@ export class Flow {
   }
 
   /** In a workflow a checkpointed step; inside a step part of it; elsewhere an ordinary call. */
-  async runStep<T>(definition: StepDefinition, body: StepBody<T>): Promise<T> {
+  runStep<T>(definition: StepDefinition, body: StepBody<T>): Promise<T> {
     const scope = this.scopes.current;
-    if (scope?.step) return body(scope.step);
-    if (!scope) return body(outsideContext(definition.name));
-    return runStep(this.surroundings, scope, definition, body);
+    if (scope && !scope.step) return runStep(this.surroundings, scope, definition, body);
+    const context = scope?.step ?? outsideContext(definition.name);
+    return (async () => body(context))(); // one that throws synchronously rejects as well
   }
 
   async sleep(until: Duration | Date): Promise<void> {

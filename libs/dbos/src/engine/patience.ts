@@ -22,7 +22,16 @@ export class Patience {
           ),
         ),
       );
-      work.then(resolve, reject).finally(() => timer.cancel());
+      work.then(
+        (value) => {
+          timer.cancel();
+          resolve(value);
+        },
+        (error: Error) => {
+          timer.cancel();
+          reject(error);
+        },
+      );
     });
   }
 }

@@ -47,6 +47,11 @@ export class Presence {
     if (this.quiet) setImmediate(() => this.settleQuiet());
   }
 
+  /** Whether any operation has begun and not ended, waits included. */
+  get isAtWork(): boolean {
+    return this.active > 0 || this.waits > 0;
+  }
+
   /** Resolves when no operation is at work; what waits is not at work. */
   whenQuiet(): Promise<void> {
     if (this.active === 0) return Promise.resolve();

@@ -4,6 +4,7 @@ import { assertIdentifier } from '../core/identifiers.js';
 import { MISSED_TICKS, type MissedTicks } from '../core/schedule-ticks.js';
 import { Timetable } from '../core/schedule-timetable.js';
 import type { EncodedValue, SerializerSet } from '../core/serialization/serializer.js';
+import type { QueueRegistry } from './queue-registry.js';
 import type { NewSchedule, ScheduleDefinition } from '../repository/schedule-repository.js';
 
 export interface ScheduleOptions {
@@ -14,7 +15,7 @@ export interface ScheduleOptions {
    * up for the last of them, `all` for each. Default `skip`.
    */
   readonly backfill?: MissedTicks;
-  /** Name of the queue on which the workflows wait. Default: none. */
+  /** Name of the queue on which the workflows wait; it must not be partitioned. Default: none. */
   readonly queue?: string;
   /** Given to the workflow as its second argument. Default: none. */
   readonly input?: unknown;
@@ -73,6 +74,15 @@ export function assertBackfill(backfill: unknown): void {
   if (MISSED_TICKS.some((policy) => policy === backfill)) return;
   throw new InvalidArgumentError(
     `backfill must be 'skip', 'latest' or 'all', not ${JSON.stringify(backfill)}.`,
+  );
+}
+
+/** @throws UnknownQueueError, InvalidArgumentError for a partitioned one: a schedule has no partition */
+export function assertScheduleQueue(queues: QueueRegistry, name: string | null | undefined): void {
+  if (name === null || name === undefined) return;
+  if (!queues.get(name).limits.partition) return;
+  throw new InvalidArgumentError(
+    `Queue "${name}" is partitioned, and the workflows of a schedule have no partition. Use another queue.`,
   );
 }
 

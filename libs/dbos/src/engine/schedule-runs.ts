@@ -13,7 +13,7 @@ export interface ScheduleRunsParts {
   readonly applicationVersion: string | undefined;
   readonly repository: CheckpointRepository;
   readonly codec: OutcomeCodec;
-  readonly onEnqueued: () => void;
+  readonly onEnqueued: (queue: string | null) => void;
 }
 
 /** A span of time: `from` belongs to it, `until` does not. */
@@ -61,7 +61,7 @@ export class ScheduleRuns {
     const runs = scheduledRuns(schedule, occurrences, codec.serializers);
     const isThere = await repository.schedules.enqueue({ name, runs, applicationVersion });
     if (!isThere) throw new ScheduleNotFoundError(name);
-    onEnqueued();
+    onEnqueued(schedule.definition.queue);
   }
 }
 

@@ -5,7 +5,7 @@ import type { Logger } from '../core/logger.js';
 import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
 import type { DueSchedule } from '../repository/schedule-repository.js';
 import { planFirings, type PlannedFiring } from './firings.js';
-import { Loop, type LoopSettings } from './loop.js';
+import { Loop } from './loop.js';
 import type { OutcomeCodec } from './outcome.js';
 import type { WorkflowRegistry } from './registry.js';
 
@@ -22,8 +22,10 @@ export interface SchedulerParts {
   readonly registry: WorkflowRegistry;
   readonly codec: OutcomeCodec;
   readonly clock: Clock;
+  readonly random: () => number;
   readonly logger: Logger;
-  readonly onEnqueued: () => void;
+  /** Workflows wait, on a queue or on none. */
+  readonly onEnqueued: (queue: string | null) => void;
 }
 
 export class Scheduler extends Loop {
@@ -31,11 +33,9 @@ export class Scheduler extends Loop {
   private readonly setAside = new Map<string, number>();
   private isHalted = false;
 
-  constructor(
-    private readonly parts: SchedulerParts,
-    settings: Omit<LoopSettings, 'name' | 'intervalMs'>,
-  ) {
-    super({ ...settings, name: 'Firing schedules', intervalMs: RETRY_MS });
+  constructor(private readonly parts: SchedulerParts) {
+    const { clock, random, logger } = parts;
+    super({ name: 'Firing schedules', intervalMs: RETRY_MS, clock, random, logger });
   }
 
   override halt(): void {
@@ -57,15 +57,20 @@ export class Scheduler extends Loop {
 
   /** Returns the pause until the next look. */
   private async fire(due: readonly DueSchedule[], databaseNow: Date): Promise<number> {
-    const { repository, codec, applicationVersion, onEnqueued } = this.parts;
+    const { repository, codec, applicationVersion } = this.parts;
     const { firings, failures } = planFirings(due, databaseNow, codec.serializers);
     for (const { name, error } of failures) this.leaveToOthers(name, error);
     if (firings.length === 0) return 0;
     const moved = await repository.schedules.fire(firings, applicationVersion);
     if (moved.length === 0) return RETRY_MS;
-    onEnqueued();
-    for (const firing of firings) if (moved.includes(firing.name)) this.tellOfMissed(firing);
+    this.fired(firings.filter(({ name }) => moved.includes(name)));
     return 0;
+  }
+
+  private fired(firings: readonly PlannedFiring[]): void {
+    const ran = firings.filter(({ runs }) => runs.length > 0);
+    for (const queue of new Set(ran.map((firing) => firing.queue))) this.parts.onEnqueued(queue);
+    for (const firing of firings) this.tellOfMissed(firing);
   }
 
   private exceptions(): string[] {

@@ -8,13 +8,14 @@ import {
   ScheduleNotFoundError,
 } from '../core/schedule-errors.js';
 import { Timetable } from '../core/schedule-timetable.js';
+import type { Notifier } from '../repository/notifier.js';
 import type { NewSchedule, ScheduleRecord } from '../repository/schedule-repository.js';
-import { DeclaredSchedules } from './declared-schedules.js';
-import type { LoopSettings } from './loop.js';
+import { DeclaredSchedules, type DeclaredSchedulesParts } from './declared-schedules.js';
 import { operation, type OperationSurroundings } from './operation.js';
 import { changedDefinition, type ScheduleChanges } from './schedule-changes.js';
 import {
   assertScheduleName,
+  assertScheduleQueue,
   defineSchedule,
   newSchedule,
   type DefinedSchedule,
@@ -24,7 +25,10 @@ import { scheduleReport, type ScheduleReport } from './schedule-report.js';
 import { ScheduleRuns, type Period } from './schedule-runs.js';
 import { Scheduler, type SchedulerParts } from './scheduler.js';
 
-export type SchedulesParts = SchedulerParts & OperationSurroundings;
+export interface SchedulesParts
+  extends SchedulerParts, DeclaredSchedulesParts, OperationSurroundings {
+  readonly notifier: Notifier;
+}
 
 export interface ScheduleListOptions {
   /** How many coming ticks to report of each. Default 5, at most 100. */
@@ -58,13 +62,11 @@ export class Schedules {
   private readonly runs: ScheduleRuns;
   private isOpen = false;
 
-  constructor(
-    private readonly parts: SchedulesParts,
-    loop: Omit<LoopSettings, 'name' | 'intervalMs'>,
-  ) {
-    this.scheduler = new Scheduler(parts, loop);
+  constructor(private readonly parts: SchedulesParts) {
+    this.scheduler = new Scheduler(parts);
     this.declared = new DeclaredSchedules(parts);
     this.runs = new ScheduleRuns(parts);
+    parts.notifier.subscribe('schedule', () => this.scheduler.wake());
   }
 
   /** Writes the declared ones; from then on schedules can be changed. */
@@ -86,8 +88,10 @@ export class Schedules {
   /** Changes some settings. A new timetable begins now; another setting leaves the ticks as they are. */
   async update(name: string, changes: ScheduleChanges): Promise<void> {
     this.declared.assertNotDeclared(assertScheduleName(name));
-    if (changes.workflow !== undefined) this.parts.registry.get(changes.workflow);
-    const change = changedDefinition(name, changes, this.parts.codec.serializers);
+    const { registry, queues, codec } = this.parts;
+    if (changes.workflow !== undefined) registry.get(changes.workflow);
+    assertScheduleQueue(queues, changes.queue);
+    const change = changedDefinition(name, changes, codec.serializers);
     return this.change('schedules.update', () =>
       this.revise(name, ({ schedule, databaseNow }) => {
         const { definition, timetable } = change(schedule.definition);
@@ -185,7 +189,9 @@ export class Schedules {
 
   private define(spec: ScheduleSpec): DefinedSchedule {
     const defined = defineSchedule(spec, this.parts.codec.serializers);
-    this.parts.registry.get(spec.workflow);
+    const { registry, queues } = this.parts;
+    registry.get(spec.workflow);
+    assertScheduleQueue(queues, spec.queue);
     if (this.declared.has(spec.name))
       throw new ScheduleExistsError(spec.name, 'declared in the code');
     return defined;
@@ -225,6 +231,7 @@ export class Schedules {
     return this.read(name, async (stepId) => {
       const result = await work(stepId);
       this.scheduler.wake();
+      this.parts.notifier.notify('schedule');
       return result;
     });
   }

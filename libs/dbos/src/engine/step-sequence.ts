@@ -56,6 +56,11 @@ export class StepSequence {
     return this.controller.signal;
   }
 
+  /** Whether anybody would notice that it is closed: a signal was asked for, or branches are open. */
+  get isObserved(): boolean {
+    return this.controller !== undefined || (this.branches?.size ?? 0) > 0;
+  }
+
   get isClosed(): boolean {
     return this.closedBy !== undefined;
   }

@@ -89,14 +89,18 @@ class StepExecution<T> {
     for (;;) {
       report.attempts = this.failures.count + 1;
       const context = this.context(report.attempts);
+      let failure: unknown;
       try {
         return await this.attempt(context);
       } catch (error) {
-        run.assertGoing(sequence); // an interruption is no failed attempt
-        this.failures.add(error);
-        await this.pause(await this.pauseBeforeRetry(error, context));
-        await run.barrier(sequence, true); // an attempt is an effect like the first one
+        failure = error;
+      } finally {
+        context.end();
       }
+      run.assertGoing(sequence); // an interruption is no failed attempt
+      this.failures.add(failure);
+      await this.pause(await this.pauseBeforeRetry(failure, context));
+      await run.barrier(sequence, true); // an attempt is an effect like the first one
     }
   }
 
@@ -151,15 +155,11 @@ class StepExecution<T> {
     return Number.isFinite(pauseMs) ? Math.max(0, pauseMs) : undefined;
   }
 
-  private async attempt(context: AttemptContext): Promise<T> {
+  private attempt(context: AttemptContext): T | Promise<T> {
     const { definition, body } = this.call;
     const call = (): T | Promise<T> => this.inStep(context, () => body(context));
-    try {
-      const { timeoutMs } = definition;
-      return await (timeoutMs === undefined ? call() : this.within(timeoutMs, context, call));
-    } finally {
-      context.end();
-    }
+    const { timeoutMs } = definition;
+    return timeoutMs === undefined ? call() : this.within(timeoutMs, context, call);
   }
 
   /** The abandoned attempt goes on by itself; whatever becomes of it is ignored. */
@@ -184,18 +184,15 @@ class StepExecution<T> {
 /** The errors of a step's attempts; of very many only the first and the last. */
 class Failures {
   private static readonly KEPT_AT_EACH_END = 50;
-  private readonly first: unknown[] = [];
-  private readonly last: unknown[] = [];
+  private static readonly NONE: readonly unknown[] = [];
+  private first = Failures.NONE;
+  private last = Failures.NONE;
   count = 0;
 
   add(error: unknown): void {
     this.count += 1;
-    if (this.first.length < Failures.KEPT_AT_EACH_END) {
-      this.first.push(error);
-      return;
-    }
-    this.last.push(error);
-    if (this.last.length > Failures.KEPT_AT_EACH_END) this.last.shift();
+    if (this.first.length < Failures.KEPT_AT_EACH_END) this.first = [...this.first, error];
+    else this.last = [...this.last, error].slice(-Failures.KEPT_AT_EACH_END);
   }
 
   exhausted(stepName: string, maxRetries: number): StepRetriesExhaustedError {

@@ -7,6 +7,7 @@ import {
   OwnershipLostError,
   RowRefusedError,
   UnreadableHistoryError,
+  WorkflowEndedError,
   type RunInterruptedError,
 } from '../core/errors.js';
 import { deferred, type Deferred } from '../core/deferred.js';
@@ -29,6 +30,9 @@ export interface RunHost {
   interrupted(run: WorkflowRun): void;
 }
 
+/** Beyond every position, and within an integer of the database. */
+const NONE_FAILED = 2_147_483_647;
+
 export class WorkflowRun {
   readonly root = StepSequence.root();
   readonly presence = new Presence();
@@ -36,6 +40,9 @@ export class WorkflowRun {
   private unconfirmed: Promise<void> | undefined;
   private interruptedBy: RunInterruptedError | undefined;
   private halted: Deferred<void> | undefined;
+  private hasEnded = false;
+  /** Position of the last step of the run's own sequence that failed; none did: beyond all. */
+  failedAt = NONE_FAILED;
 
   constructor(
     readonly owner: Owner,
@@ -70,12 +77,13 @@ export class WorkflowRun {
    * @throws UnreadableHistoryError when it cannot be decoded
    */
   recall<T>(stepId: string, name: string): Outcome<T> | undefined {
-    if (this.interruptedBy) throw this.interruptedBy;
+    this.assertNotInterrupted();
     const recollection = this.history.recall(stepId, name);
     if (!recollection) return undefined;
     if ('difference' in recollection) {
       throw this.interrupt(new NonDeterminismError(this.id, recollection.difference));
     }
+    if (recollection.step.error) this.noteFailure(stepId);
     return this.decode<T>(recollection.step);
   }
 
@@ -105,14 +113,27 @@ export class WorkflowRun {
 
   /** Hands a record to the repository. What is awaited is the barrier before the next effect. */
   record(step: NewStep): void {
-    const written = this.host.steps.record(this.owner, step).then(
-      (owned) => (owned ? undefined : this.host.explainLoss(this)),
-      (error: unknown) => void this.interrupt(this.refusal(step, error)),
+    if (step.error) this.noteFailure(step.stepId);
+    const written: Promise<void> = this.host.steps.record(this.owner, step).then(
+      async (owned) => {
+        if (!owned) await this.host.explainLoss(this);
+        this.answered(written);
+      },
+      (error: unknown) => {
+        this.interrupt(this.refusal(step, error));
+        this.answered(written);
+      },
     );
     this.unconfirmed = written;
-    void written.then(() => {
-      if (this.unconfirmed === written) this.unconfirmed = undefined;
-    });
+  }
+
+  private noteFailure(stepId: string): void {
+    const position = Number.parseInt(stepId, 10);
+    this.failedAt = this.failedAt === NONE_FAILED ? position : Math.max(this.failedAt, position);
+  }
+
+  private answered(record: Promise<void>): void {
+    if (this.unconfirmed === record) this.unconfirmed = undefined;
   }
 
   /** Only a closed repository means that we stop; what nobody foresaw sends the workflow back to be run again. */
@@ -130,7 +151,7 @@ export class WorkflowRun {
    */
   async barrier(sequence: StepSequence, hasEffect: boolean): Promise<void> {
     if (hasEffect) {
-      await this.confirmed();
+      while (this.unconfirmed) await this.unconfirmed;
       const lease = this.host.confirmLease();
       if (lease) await lease;
     }
@@ -157,8 +178,13 @@ export class WorkflowRun {
 
   /** @throws RunInterruptedError when the run must not go on, BranchClosedError when only this line must not */
   assertGoing(sequence: StepSequence): void {
-    if (this.interruptedBy) throw this.interruptedBy;
+    this.assertNotInterrupted();
     if (this.isDropped(sequence)) throw new BranchClosedError();
+  }
+
+  private assertNotInterrupted(): void {
+    if (this.hasEnded) this.interrupt(new WorkflowEndedError(this.id));
+    if (this.interruptedBy) throw this.interruptedBy;
   }
 
   /**
@@ -171,6 +197,16 @@ export class WorkflowRun {
 
   private isDropped(sequence: StepSequence): boolean {
     return this.presence.parked || sequence.lostRace;
+  }
+
+  /**
+   * Its code is over: what that did not await comes too late. An error costs a stack trace, so it is made only where
+   * there is somebody to see it.
+   */
+  end(): void {
+    if (this.presence.isAtWork || this.root.isObserved)
+      this.interrupt(new WorkflowEndedError(this.id));
+    else this.hasEnded = true;
   }
 
   /** Ends the run from outside of its code: aborts its signals and fails its next operation. The first reason counts. */

@@ -13,13 +13,21 @@ export interface DbosModuleOptions extends Omit<EngineOptions, 'logger'> {
    */
   readonly migrate?: boolean;
   /**
-   * Connection string for one session of its own (not through a transaction-mode pooler), by which other processes
-   * notice within about a second when this one is gone; without it they wait for its lease to run out. It must lead to
-   * the database of the Prisma client. Default: the environment variable `DATABASE_URL`; `false` does without.
+   * Connection string for one session of its own (not through a transaction-mode pooler), by which notifications come in
+   * and other processes notice within about two seconds when this one is gone; without it they poll, and wait for its
+   * lease to run out. It must lead to the database of the Prisma client. Default: as the client's own pool connects, where
+   * that is `pg`'s, else none; `false` does without.
    */
   readonly sessionUrl?: string | false;
   /** A statement without an answer for this long is given up and sent again. Default 10,000. */
   readonly statementTimeoutMs?: number;
+  /**
+   * Whether the engine's own statements go straight to the connection pool beneath the Prisma client, prepared, at a
+   * third of the cost. It is the client's own pool, no second one; where it cannot be shared, the client is used: one
+   * with a `$queryRaw` extension, with another driver than `@prisma/adapter-pg`, or one that had connected before this
+   * module was made. Default true.
+   */
+  readonly directStatements?: boolean;
   /**
    * Error classes whose identity survives a checkpoint, so that `instanceof` holds for errors of steps. Others come
    * back as `Error` with their `name`, `code` and fields.

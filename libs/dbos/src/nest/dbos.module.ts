@@ -1,7 +1,9 @@
 /** The module an application imports: puts the parts together and owns the lifecycle. */
+import { setImmediate } from 'node:timers/promises';
 import { Module, type DynamicModule, type Provider } from '@nestjs/common';
 import { DiscoveryModule, ModuleRef } from '@nestjs/core';
 import { RegistrationError } from '../core/errors.js';
+import type { QueueOptions } from '../core/queue.js';
 import { SerializerSet } from '../core/serialization/serializer.js';
 import { Engine } from '../engine/engine.js';
 import { PrismaCheckpointRepository } from '../prisma/prisma-checkpoint-repository.js';
@@ -22,6 +24,7 @@ import { DrainFirst } from './drain-first.js';
 import { errorRevival } from './error-revival.js';
 import { NestEngineLogger } from './nest-logger.js';
 import { ScheduleService } from './schedule.service.js';
+import { asyncQueueModule, queueModule, type QueueAsyncOptions } from './queue-module.js';
 import { WorkflowBinder } from './workflow-binder.js';
 import { WorkflowContext } from './workflow-context.js';
 import { WorkflowService } from './workflow.service.js';
@@ -46,6 +49,10 @@ const SERVICES: Provider[] = [
   DbosHealth,
 ];
 
+/** Apart from DbosModule, whose lifecycle must not come with every queue. */
+@Module({})
+export class QueueModule {}
+
 @Module({})
 export class DbosModule {
   /**
@@ -61,6 +68,24 @@ export class DbosModule {
 
   static forRootAsync(options: typeof ASYNC_OPTIONS_TYPE): DynamicModule {
     return withLifecycle(DbosCoreModule.forRootAsync(options));
+  }
+
+  /**
+   * A queue, to be imported where it is used; `@InjectQueue('name')` injects it.
+   * @throws InvalidArgumentError at once for unusable options
+   *
+   * @example
+   * ```ts
+   * \@Module({ imports: [DbosModule.registerQueue({ name: 'fulfilment', concurrency: 10 })] })
+   * ```
+   */
+  static registerQueue(options: QueueOptions): DynamicModule {
+    return queueModule(QueueModule, options);
+  }
+
+  /** A queue whose limits come from other providers. */
+  static registerQueueAsync(options: QueueAsyncOptions): DynamicModule {
+    return asyncQueueModule(QueueModule, options);
   }
 }
 
@@ -90,20 +115,23 @@ function withLifecycle(core: DynamicModule): DynamicModule {
   };
 }
 
-function checkpointRepository(
+async function checkpointRepository(
   options: DbosModuleOptions,
   container: ModuleRef,
-): CheckpointRepository {
-  const { prisma, statementTimeoutMs, sessionUrl } = checkOptions(options);
+): Promise<CheckpointRepository> {
+  const { prisma, statementTimeoutMs, sessionUrl, directStatements } = checkOptions(options);
   const { migrate = process.env['NODE_ENV'] !== 'production' } = options;
-  const connectionString =
-    sessionUrl === false ? undefined : (sessionUrl ?? process.env['DATABASE_URL']);
-  return new PrismaCheckpointRepository(() => prismaClient(container, prisma), {
+  const repository = new PrismaCheckpointRepository(() => prismaClient(container, prisma), {
     migrate,
     logger: new NestEngineLogger(),
     ...(statementTimeoutMs !== undefined && { statementTimeoutMs }),
-    ...(connectionString && { connectionString }),
+    ...(sessionUrl !== undefined && { session: sessionUrl }),
+    ...(directStatements !== undefined && { directStatements }),
   });
+  // Providers of all modules are made side by side: in the next turn most clients exist, and none has connected yet.
+  await setImmediate();
+  await repository.findDriver().catch(() => false); // one that does not exist yet is looked at again at the launch
+  return repository;
 }
 
 /** Wherever in the application it is provided. */

@@ -3,9 +3,9 @@ import { wait, type Clock } from '../core/clock.js';
 import { DatabaseUnavailableError, RowRefusedError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import { classifyDatabaseError, faultOf } from './database-error.js';
-import type { PrismaClientLike } from './prisma-client.js';
+import type { PrismaStatements } from './prisma-client.js';
 
-export type Statement<Row> = (client: PrismaClientLike) => PromiseLike<Row[]>;
+export type Statement<Row> = (client: PrismaStatements) => PromiseLike<Row[]>;
 
 export interface DatabaseSettings {
   readonly clock: Clock;
@@ -37,7 +37,7 @@ export class Database {
   private readonly closing = new AbortController();
 
   constructor(
-    private readonly client: () => PrismaClientLike,
+    private readonly client: () => PrismaStatements,
     private readonly settings: DatabaseSettings,
   ) {}
 

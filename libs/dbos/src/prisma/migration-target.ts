@@ -21,10 +21,16 @@ export interface MigrationTarget {
 /** Prisma's own limits (2 s, 5 s) are for requests; a migration waits for others and may have much to do. */
 const TRANSACTION_LIMITS = { maxWait: 60_000, timeout: 15 * 60_000 };
 
-/** The application's own client. A pool of one connection is enough. */
-export function prismaMigrationTarget(client: PrismaClientLike): MigrationTarget {
+/**
+ * The application's own client. A pool of one connection is enough.
+ * @param statements what reads outside of transactions; a client loads its query compiler for its first query
+ */
+export function prismaMigrationTarget(
+  client: PrismaClientLike,
+  statements: PrismaStatements = client,
+): MigrationTarget {
   return {
-    query: (sql, ...values) => prismaSession(client).query(sql, ...values),
+    query: (sql, ...values) => prismaSession(statements).query(sql, ...values),
     transaction: (work) =>
       client.$transaction((transaction) => work(prismaSession(transaction)), {
         ...TRANSACTION_LIMITS,

@@ -4,13 +4,16 @@ import { SILENT_LOGGER, type Logger } from '../core/logger.js';
 import { CheckpointRepository } from '../repository/checkpoint-repository.js';
 import { Database } from './database.js';
 import { assertMigrated, migrate, prismaMigrationTarget } from './migrator.js';
-import type { PrismaClientLike } from './prisma-client.js';
+import { DriverStatements } from './driver-statements.js';
+import type { PrismaClientLike, PrismaStatements } from './prisma-client.js';
+import { CHANNEL, PostgresNotifier } from './postgres-notifier.js';
 import { PostgresSession } from './postgres-session.js';
 import { PrismaExecutorRepository } from './prisma-executor-repository.js';
 import { PrismaQueueRepository } from './prisma-queue-repository.js';
 import { PrismaScheduleRepository } from './prisma-schedule-repository.js';
 import { PrismaStepRepository } from './prisma-step-repository.js';
 import { PrismaWorkflowRepository } from './prisma-workflow-repository.js';
+import { SharedDriver, type DriverPool } from './shared-driver.js';
 import { StartPipeline } from './start-pipeline.js';
 import { TransitionPipeline } from './transition-pipeline.js';
 
@@ -21,8 +24,20 @@ export interface PrismaRepositoryOptions {
   readonly logger?: Logger;
   /** A statement without an answer for this long is given up and sent again. Default 10,000. */
   readonly statementTimeoutMs?: number;
-  /** For the one session of its own by which others notice at once when this process is gone. Default: none. */
-  readonly connectionString?: string;
+  /**
+   * The one session of its own, by which notifications come in and others notice at once when this process is gone: a
+   * connection string, `false` for none. Default: as the pool beneath the client connects, or none where that is not
+   * known.
+   */
+  readonly session?: string | false;
+  /** Whether statements may go to the pool beneath the client. Default true. */
+  readonly directStatements?: boolean;
+}
+
+/** The pool beneath the client, as long as it is used. */
+interface Shortcut {
+  readonly statements: PrismaStatements;
+  readonly release: () => Promise<void>;
 }
 
 export class PrismaCheckpointRepository extends CheckpointRepository {
@@ -32,8 +47,10 @@ export class PrismaCheckpointRepository extends CheckpointRepository {
   readonly executors: PrismaExecutorRepository;
   readonly schedules: PrismaScheduleRepository;
   private readonly database: Database;
-  private readonly session: PostgresSession | undefined;
+  readonly notifier: PostgresNotifier;
+  private session: PostgresSession | undefined;
   private readonly logger: Logger;
+  private shortcut: Shortcut | undefined;
 
   constructor(
     /** Asked for at the first statement: a container may make the client later than its users. */
@@ -43,7 +60,7 @@ export class PrismaCheckpointRepository extends CheckpointRepository {
     super();
     const { clock = new SystemClock(), logger = SILENT_LOGGER, statementTimeoutMs } = options;
     this.logger = logger;
-    const database = new Database(client, {
+    const database = new Database(() => this.statements, {
       clock,
       logger,
       ...(statementTimeoutMs !== undefined && { statementTimeoutMs }),
@@ -58,18 +75,29 @@ export class PrismaCheckpointRepository extends CheckpointRepository {
     this.steps = new PrismaStepRepository(database, transitions);
     this.queues = new PrismaQueueRepository(database);
     this.schedules = new PrismaScheduleRepository(database);
-    const { connectionString } = options;
-    const session = connectionString
-      ? new PostgresSession({ connectionString, clock, logger })
-      : undefined;
-    this.session = session;
-    this.executors = new PrismaExecutorRepository(database, session);
+    this.executors = new PrismaExecutorRepository(database, () => this.session);
+    this.notifier = new PostgresNotifier(database, clock, () => this.session?.isListening ?? false);
+  }
+
+  /** The pool beneath the client where it can be shared, else the client. */
+  private get statements(): PrismaStatements {
+    return this.shortcut?.statements ?? this.client();
+  }
+
+  /**
+   * To be called as soon as the client exists: once it has connected, its pool can be shared no more.
+   * @returns whether it can be
+   */
+  async findDriver(): Promise<boolean> {
+    if (this.options.directStatements === false) return false;
+    return (await SharedDriver.beneath(this.client())) !== undefined;
   }
 
   async prepare(): Promise<void> {
-    this.client(); // one that cannot be had will not come by waiting
+    const client = this.client(); // one that cannot be had will not come by waiting
+    this.openSession(await this.takeShortcut(client));
     await this.executors.databaseNow(); // waits for a database that is still starting
-    const target = prismaMigrationTarget(this.client());
+    const target = prismaMigrationTarget(client, this.statements);
     if (!this.options.migrate) return assertMigrated(target);
     const { applied } = await migrate(target);
     if (applied.length > 0)
@@ -83,5 +111,29 @@ export class PrismaCheckpointRepository extends CheckpointRepository {
   async close(): Promise<void> {
     this.database.close();
     await this.session?.close();
+    await this.shortcut?.release();
+  }
+
+  private async takeShortcut(client: PrismaClientLike): Promise<DriverPool | undefined> {
+    if (this.options.directStatements === false) return undefined;
+    const used = await (await SharedDriver.beneath(client))?.use();
+    if (!used) return undefined;
+    this.shortcut = { statements: new DriverStatements(used.pool), release: used.release };
+    return used.pool;
+  }
+
+  private openSession(pool: DriverPool | undefined): void {
+    const { session, clock = new SystemClock() } = this.options;
+    const connection = typeof session === 'string' ? { connectionString: session } : pool?.options;
+    if (session === false || !connection) return;
+    const { logger, notifier } = this;
+    this.session = new PostgresSession({
+      connection,
+      channel: CHANNEL,
+      clock,
+      logger,
+      onNotification: (payload) => notifier.received(payload),
+      onListeningChange: () => notifier.wakeAll(),
+    });
   }
 }

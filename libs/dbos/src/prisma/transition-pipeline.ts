@@ -7,7 +7,7 @@ import type { Owner } from '../core/owner.js';
 import type { NewStep } from '../repository/step-repository.js';
 import type { Settlement } from '../repository/workflow-repository.js';
 import type { Database } from './database.js';
-import type { PrismaClientLike } from './prisma-client.js';
+import type { PrismaStatements } from './prisma-client.js';
 import { BATCH } from './start-pipeline.js';
 import { WritePipeline } from './write-pipeline.js';
 
@@ -132,70 +132,11 @@ function batchOf(transitions: readonly Transition[]): Batch {
   };
 }
 
-/**
- * `owned` is the fence, under a row lock: no take-over comes between the check and the commit. Rows are locked in the
- * order of ids, so that two batches cannot wait for each other.
- *
- * `standing` steps are those that had been recorded before; a run that they contradict is not settled.
- */
-function sendBatch(client: PrismaClientLike, batch: Batch): PromiseLike<AnswerRow[]> {
+/** Fenced: writes for those runs only that still own their workflows (see the function in the migrations). */
+function sendBatch(client: PrismaStatements, batch: Batch): PromiseLike<AnswerRow[]> {
   return client.$queryRaw`
-    WITH run AS (
-      SELECT * FROM jsonb_to_recordset(${batch.runs}::jsonb) AS run(id text, executor_id text, epoch int)
-    ), owned AS (
-      SELECT w.id, w.epoch
-        FROM dbos.workflows w
-        JOIN run ON run.id = w.id
-       WHERE w.status = 'PENDING' AND w.executor_id = run.executor_id AND w.epoch = run.epoch
-       ORDER BY w.id
-         FOR NO KEY UPDATE OF w
-    ), step AS (
-      SELECT *
-        FROM jsonb_to_recordset(${batch.steps}::jsonb) AS step(
-               workflow_id text, epoch int, step_id text, name text, serialization text, output text, error text,
-               child_workflow_id text, attempts int, duration_ms float8)
-    ), recorded AS (
-      INSERT INTO dbos.steps (workflow_id, step_id, name, epoch, serialization, output, error,
-                              child_workflow_id, attempts, started_at, completed_at)
-      SELECT step.workflow_id, step.step_id, step.name, step.epoch, step.serialization, step.output, step.error,
-             step.child_workflow_id, step.attempts, now() - step.duration_ms * interval '1 millisecond', now()
-        FROM step
-        JOIN owned ON owned.id = step.workflow_id AND owned.epoch = step.epoch
-          ON CONFLICT (workflow_id, step_id) DO NOTHING
-      RETURNING workflow_id, step_id
-    ), standing AS (
-      SELECT step.workflow_id, step.epoch, step.step_id
-        FROM step
-        JOIN owned ON owned.id = step.workflow_id AND owned.epoch = step.epoch
-       WHERE NOT EXISTS (SELECT FROM recorded
-                          WHERE recorded.workflow_id = step.workflow_id AND recorded.step_id = step.step_id)
-    ), settlement AS (
-      SELECT *
-        FROM jsonb_to_recordset(${batch.settlements}::jsonb) AS settlement(
-               workflow_id text, epoch int, status text, serialization text, output text, error text,
-               wake_at timestamptz)
-    ), settled AS (
-      UPDATE dbos.workflows w
-         SET status = settlement.status,
-             outcome_serialization = settlement.serialization,
-             output = settlement.output,
-             error = settlement.error,
-             wake_at = settlement.wake_at,
-             executor_id = CASE WHEN settlement.status IN ('DELAYED', 'ENQUEUED') THEN NULL ELSE w.executor_id END,
-             completed_at = CASE WHEN settlement.status IN ('DELAYED', 'ENQUEUED', 'SUSPENDED') THEN NULL
-                                 ELSE now() END,
-             updated_at = now()
-        FROM settlement
-        JOIN owned ON owned.id = settlement.workflow_id AND owned.epoch = settlement.epoch
-       WHERE w.id = settlement.workflow_id
-         AND NOT EXISTS (SELECT FROM standing
-                          WHERE standing.workflow_id = settlement.workflow_id AND standing.epoch = settlement.epoch)
-    )
-    SELECT id AS "workflowId", epoch, NULL AS "stepId"
-      FROM owned
-     UNION ALL
-    SELECT workflow_id, epoch, step_id
-      FROM standing`;
+    SELECT workflow_id AS "workflowId", epoch, step_id AS "stepId"
+      FROM dbos.write_transitions(${batch.runs}::json, ${batch.steps}::json, ${batch.settlements}::json)`;
 }
 
 function ownersOf(transitions: readonly Transition[]): Owner[] {
@@ -237,6 +178,7 @@ function settlementRow(
     output: output?.text,
     error: error?.text,
     wake_at: 'wakeAt' in settlement ? settlement.wakeAt : undefined,
+    retry_from: 'retryFrom' in settlement ? settlement.retryFrom : undefined,
   };
 }
 

@@ -6,6 +6,7 @@
  * them out and only rejects for what the caller did, or when the repository is closed.
  */
 import type { ExecutorRepository } from './executor-repository.js';
+import type { Notifier } from './notifier.js';
 import type { QueueRepository } from './queue-repository.js';
 import type { ScheduleRepository } from './schedule-repository.js';
 import type { StepRepository } from './step-repository.js';
@@ -18,6 +19,8 @@ export abstract class CheckpointRepository {
   abstract readonly queues: QueueRepository;
   abstract readonly executors: ExecutorRepository;
   abstract readonly schedules: ScheduleRepository;
+  /** Not durable, and apart from the rest. */
+  abstract readonly notifier: Notifier;
 
   /** Makes the tables ready, or verifies that they are. */
   abstract prepare(): Promise<void>;

@@ -28,10 +28,10 @@ function parse(text: string): unknown {
  * An object that occurs twice needs the rich path as well: two copies would not stay one object.
  */
 export function isPlainJson(value: unknown): boolean {
-  return isPlain(value, 0, new Set());
+  return isPlain(value, 0, undefined);
 }
 
-function isPlain(value: unknown, depth: number, seen: Set<object>): boolean {
+function isPlain(value: unknown, depth: number, seen: Set<object> | undefined): boolean {
   switch (typeof value) {
     case 'string':
     case 'boolean':
@@ -39,7 +39,7 @@ function isPlain(value: unknown, depth: number, seen: Set<object>): boolean {
     case 'number':
       return Number.isFinite(value) && !Object.is(value, -0);
     case 'object':
-      return value === null || isPlainContainer(value, depth + 1, seen);
+      return value === null || isPlainContainer(value, depth + 1, seen ?? new Set());
     default:
       return false;
   }

@@ -1,0 +1,167 @@
+/**
+ * The driver beneath the application's Prisma client: the very pool that the client uses, whoever needs it first.
+ *
+ * A Prisma client makes its connection pool when it runs its first query, by `connect()` of the driver adapter factory
+ * it was given. From then on engine and client share what that call returns: one pool, counted, and closed when the
+ * last of them lets go of it.
+ */
+import type { ClientConfig } from 'pg';
+import type { PrismaClientLike } from './prisma-client.js';
+
+/** What `pg.Pool` has, by shape: the library is coupled to no version of it. */
+export interface DriverPool {
+  /** How its connections are made. */
+  readonly options?: ClientConfig;
+  query(statement: {
+    readonly name?: string;
+    readonly text: string;
+    readonly values: readonly unknown[];
+  }): Promise<{ readonly rows: unknown[]; readonly rowCount: number | null }>;
+}
+
+/** A connected driver adapter (`SqlDriverAdapter` of `@prisma/driver-adapter-utils`), as far as it matters here. */
+interface DriverAdapter {
+  underlyingDriver?(): unknown;
+  dispose(): Promise<void>;
+}
+
+interface DriverAdapterFactory {
+  readonly provider: string;
+  connect(): Promise<DriverAdapter>;
+}
+
+/** The parts of a Prisma 7 client that are looked at; each is checked before it is used. */
+interface ClientInternals {
+  readonly _engineConfig?: { readonly adapter?: Partial<DriverAdapterFactory> };
+  readonly _connectionPromise?: unknown;
+  readonly _extensions?: { isEmpty(): boolean };
+}
+
+/** One for each factory, so that every engine over a client finds the same. */
+const drivers = new WeakMap<object, SharedDriver>();
+
+export class SharedDriver {
+  private connected: Promise<DriverAdapter> | undefined;
+  private users = 0;
+  private servesClient = false;
+
+  private constructor(private readonly connectAnew: () => Promise<DriverAdapter>) {}
+
+  /**
+   * The driver beneath a client; undefined where it cannot be shared, and then the client itself is to be used: its
+   * statements are not Prisma's own (an extension, a test double), it uses another driver, or it made a pool of its
+   * own before anybody could ask.
+   */
+  static async beneath(client: PrismaClientLike): Promise<SharedDriver | undefined> {
+    const factory = factoryOf(client);
+    if (!factory) return undefined;
+    const known = drivers.get(factory);
+    if (known) return known;
+    if (hasConnected(client) && !(await poolIsGiven(factory))) return undefined;
+    return drivers.get(factory) ?? SharedDriver.install(factory);
+  }
+
+  private static install(factory: DriverAdapterFactory): SharedDriver | undefined {
+    const driver = new SharedDriver(factory.connect.bind(factory));
+    const value = (): Promise<DriverAdapter> => driver.connectClient();
+    if (!Reflect.defineProperty(factory, 'connect', { value, configurable: true, writable: true }))
+      return undefined;
+    drivers.set(factory, driver);
+    return driver;
+  }
+
+  /** The pool, for as long as it is not released again; undefined when the driver is none that we know. */
+  async use(): Promise<
+    { readonly pool: DriverPool; readonly release: () => Promise<void> } | undefined
+  > {
+    const adapter = await this.acquire();
+    const pool = adapter.underlyingDriver?.();
+    if (isPool(pool)) return { pool, release: once(() => this.release()) };
+    await this.release();
+    return undefined;
+  }
+
+  /** What the client gets when it connects. A second client of the same factory gets a pool of its own, as ever. */
+  private async connectClient(): Promise<DriverAdapter> {
+    if (this.servesClient) return this.connectAnew();
+    this.servesClient = true;
+    const letGo = once(async () => {
+      this.servesClient = false;
+      await this.release();
+    });
+    try {
+      const adapter = await this.acquire();
+      return Object.create(adapter, { dispose: { value: letGo } }) as DriverAdapter;
+    } catch (error) {
+      this.servesClient = false;
+      throw error;
+    }
+  }
+
+  private async acquire(): Promise<DriverAdapter> {
+    this.connected ??= this.connectAnew();
+    this.users += 1;
+    try {
+      return await this.connected;
+    } catch (error) {
+      this.users -= 1;
+      this.connected = undefined;
+      throw error;
+    }
+  }
+
+  private async release(): Promise<void> {
+    this.users -= 1;
+    if (this.users > 0) return;
+    const adapter = await this.connected;
+    if (this.users > 0) return; // taken up again meanwhile
+    this.connected = undefined;
+    await adapter?.dispose();
+  }
+}
+
+function factoryOf(client: PrismaClientLike): DriverAdapterFactory | undefined {
+  const { _engineConfig, _extensions } = client as ClientInternals;
+  const adapter = _engineConfig?.adapter;
+  if (adapter?.provider !== 'postgres' || typeof adapter.connect !== 'function') return undefined;
+  if (_extensions?.isEmpty() === false || !hasOwnStatements(client)) return undefined;
+  return adapter as DriverAdapterFactory;
+}
+
+/** Whether `$connect()` was called: the client has its pool by then. */
+function hasConnected(client: PrismaClientLike): boolean {
+  const { _connectionPromise } = client as ClientInternals;
+  return _connectionPromise !== undefined;
+}
+
+/**
+ * Whether `$queryRaw` is the one of Prisma's own class: what somebody put in its place is there to be called. The class
+ * is looked up by `constructor`, for a client hides its prototype.
+ */
+function hasOwnStatements(client: PrismaClientLike): boolean {
+  let prototype: unknown = client.constructor.prototype;
+  let original: unknown;
+  while (prototype && prototype !== Object.prototype) {
+    original = Object.getOwnPropertyDescriptor(prototype, '$queryRaw')?.value ?? original;
+    prototype = Object.getPrototypeOf(prototype);
+  }
+  return original !== undefined && original === client.$queryRaw;
+}
+
+/** Whether all adapters of the factory use one pool, which the application made itself. Making one connects nothing. */
+async function poolIsGiven(factory: DriverAdapterFactory): Promise<boolean> {
+  const [one, other] = await Promise.all([factory.connect(), factory.connect()]);
+  const isShared =
+    one.underlyingDriver !== undefined && one.underlyingDriver() === other.underlyingDriver?.();
+  await Promise.all([one.dispose(), other.dispose()]);
+  return isShared;
+}
+
+function isPool(driver: unknown): driver is DriverPool {
+  return typeof (driver as Partial<DriverPool> | undefined)?.query === 'function';
+}
+
+function once(work: () => Promise<void>): () => Promise<void> {
+  let done: Promise<void> | undefined;
+  return () => (done ??= work());
+}
