@@ -38,6 +38,7 @@ export class Engine {
   readonly queues: Queues;
   private readonly options: ResolvedEngineOptions;
   private readonly parts: Assembly;
+  private readonly handleParts: HandleParts;
   private state: 'new' | 'launching' | 'launched' | 'running' | 'stopping' | 'stopped' = 'new';
   private stopped: Promise<void> | undefined;
 
@@ -51,6 +52,12 @@ export class Engine {
     const { common, enqueuer, dispatcher } = this.parts;
     const operation = this.operation.bind(this);
     this.queues = new Queues({ ...common, enqueuer, dispatcher, operation });
+    this.handleParts = {
+      ...common,
+      workflows: repository.workflows,
+      outcomes: this.parts.outcomes,
+      isAdmitting: () => this.state === 'running' || this.state === 'stopping',
+    };
   }
 
   get registry(): WorkflowRegistry {
@@ -180,14 +187,7 @@ export class Engine {
 
   /** A reference to any workflow, without asking whether it exists. */
   handle<R>(workflowId: string): WorkflowHandle<R> {
-    const { common, outcomes } = this.parts;
-    const parts: HandleParts = {
-      ...common,
-      workflows: this.repository.workflows,
-      outcomes,
-      isAdmitting: () => this.state === 'running' || this.state === 'stopping',
-    };
-    return new WorkflowHandle<R>(assertIdentifier('A workflow id', workflowId), parts);
+    return new WorkflowHandle<R>(assertIdentifier('A workflow id', workflowId), this.handleParts);
   }
 
   /** The recorded steps of a workflow, in order; empty when it has none or does not exist. */
