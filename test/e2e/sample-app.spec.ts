@@ -5,13 +5,16 @@ import type { AddressInfo } from 'node:net';
 import { jest } from '@jest/globals';
 import type { INestApplication } from '@nestjs/common';
 import { Test } from '@nestjs/testing';
-import type { QueueReport } from 'nestjs-dbos';
+import { ScheduleService, WorkflowService, type QueueReport } from 'nestjs-dbos';
 import pg from 'pg';
 import request from 'supertest';
 import { createGateway } from '../../sample-app/src/gateway/gateway-server.js';
 import { Ledger } from '../../sample-app/src/gateway/ledger.js';
 import type { Mishap } from '../../sample-app/src/gateway/mishaps.js';
 import type { OrderReport } from '../../sample-app/src/orders/order-reports.service.js';
+import { PrismaService } from '../../sample-app/src/prisma/prisma.service.js';
+import type { DayReport } from '../../sample-app/src/reports/daily-reports.service.js';
+import { NightlyReportWorkflow } from '../../sample-app/src/reports/nightly-report.workflow.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { eventually } from '../support/eventually.js';
 import { ShopProcess } from '../support/shop-process.js';
@@ -327,6 +330,60 @@ describe('Fulfilment', () => {
     await fulfilment('resume');
     expect(await ended('held-over')).toMatchObject({ status: 'SHIPPED' });
     expect(chargesOf('held-over')).toEqual([expect.objectContaining({ calls: 1, captures: 1 })]);
+  });
+});
+
+describe('The nightly report', () => {
+  /** Two in the night of Berlin, after the day on which its clocks were put forward: one of 23 hours. */
+  const TICK = new Date('2026-03-30T00:00:00Z');
+
+  async function sell(createdAt: string, status = 'SHIPPED'): Promise<void> {
+    const data = { id: `sold-${createdAt}-${status}`, customer: 'Ada', totalCents: 1_250 };
+    await shop.get(PrismaService).order.create({ data: { ...data, status, createdAt } });
+  }
+
+  async function reports(): Promise<DayReport[]> {
+    return (await request(shop.getHttpServer()).get('/reports').expect(200)).body;
+  }
+
+  it('has what was sold on the day that had ended before it, and one row however often it is made', async () => {
+    await sell('2026-03-28T22:59:59.999Z');
+    await sell('2026-03-28T23:00:00Z');
+    await sell('2026-03-29T12:00:00Z', 'REFUSED');
+    await sell('2026-03-29T21:59:59.999Z');
+    await sell('2026-03-29T22:00:00Z');
+    const workflows = shop.get(WorkflowService);
+
+    const first = await workflows.execute(NightlyReportWorkflow).run(TICK);
+    const again = await workflows.execute(NightlyReportWorkflow).run(TICK);
+
+    expect(first).toEqual({ day: '2026-03-29', orders: 2, revenueCents: 2_500 });
+    expect(again).toEqual(first);
+    expect((await reports()).filter(({ day }) => day === first.day)).toEqual([first]);
+  });
+
+  it('can be made by hand, and is one row for a day as well', async () => {
+    const server = request(shop.getHttpServer());
+    const first = await server.post('/reports/nightly').expect(200);
+    const again = await server.post('/reports/nightly').expect(200);
+
+    const listed = await reports();
+    expect(listed).toEqual(expect.arrayContaining([first.body, again.body]));
+    const days = listed.map(({ day }) => day);
+    expect(days).toEqual([...new Set(days)].sort().reverse());
+  });
+
+  it('is due at two in the night where the shop is', async () => {
+    const schedule = await shop.get(ScheduleService).get('nightly-report');
+
+    expect(schedule).toMatchObject({
+      workflow: 'NightlyReportWorkflow.run',
+      cron: '0 2 * * *',
+      timeZone: 'Europe/Berlin',
+      backfill: 'latest',
+      status: 'active',
+      declared: true,
+    });
   });
 });
 

@@ -2,10 +2,8 @@
 import { Controller, Get, HttpCode, HttpStatus, Post } from '@nestjs/common';
 import { ApiOperation, ApiTags } from '@nestjs/swagger';
 import { InjectQueue, Queue, type QueueReport } from 'nestjs-dbos';
+import { OPEN_TO_EVERYBODY } from '../config/open-api.js';
 import { FULFILMENT_QUEUE } from './fulfilment.queue.js';
-
-const description =
-  'Open to everybody here, to be tried. A real shop puts a guard before it that lets its staff pass.';
 
 @ApiTags('fulfilment')
 @Controller('fulfilment')
@@ -23,7 +21,10 @@ export class FulfilmentController {
 
   @Post('pause')
   @HttpCode(HttpStatus.OK)
-  @ApiOperation({ summary: 'Begin to pack no more orders; survives restarts', description })
+  @ApiOperation({
+    summary: 'Begin to pack no more orders; survives restarts',
+    description: OPEN_TO_EVERYBODY,
+  })
   async pause(): Promise<QueueReport> {
     await this.queue.pause();
     return this.queue.report();
@@ -31,7 +32,7 @@ export class FulfilmentController {
 
   @Post('resume')
   @HttpCode(HttpStatus.OK)
-  @ApiOperation({ summary: 'Go on', description })
+  @ApiOperation({ summary: 'Go on', description: OPEN_TO_EVERYBODY })
   async resume(): Promise<QueueReport> {
     await this.queue.resume();
     return this.queue.report();
