@@ -158,8 +158,8 @@ function conclude({ orders, charges }) {
   process.stdout.write(`
 ${table(rowsOf(orders, charges))}
 
-The steps show their attempts in the life of the server that recorded them; calls and captures are what the
-payment gateway counted over both.
+The steps show their attempts in the life of the server that recorded them; queued is how long a paid order
+waited for its warehouse; calls and captures are what the payment gateway counted over both lives.
 
 ${ORDERS} orders, ${receipts} receipts, ${chargedTwice} charged twice, killed once
 `);
