@@ -52,8 +52,8 @@ export class Engine {
     this.options = resolveEngineOptions(options, outside);
     this.parts = assemble(this.options, repository);
     const { common, enqueuer, dispatcher } = this.parts;
-    const operation = this.operation.bind(this);
-    this.queues = new Queues({ ...common, enqueuer, dispatcher, operation });
+    const bound = this.operation.bind(this);
+    this.queues = new Queues({ ...common, enqueuer, dispatcher, operation: bound });
     const onEnqueued = (queue: string | null): void => dispatcher.offered(queue ?? undefined);
     this.schedules = new Schedules({ ...common, onEnqueued });
     this.handleParts = {
