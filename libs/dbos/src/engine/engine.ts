@@ -40,6 +40,7 @@ export class Engine {
   readonly schedules: Schedules;
   private readonly options: ResolvedEngineOptions;
   private readonly parts: Assembly;
+  private readonly handleParts: HandleParts;
   private state: 'new' | 'launching' | 'launched' | 'running' | 'stopping' | 'stopped' = 'new';
   private stopped: Promise<void> | undefined;
 
@@ -55,6 +56,12 @@ export class Engine {
     this.queues = new Queues({ ...common, enqueuer, dispatcher, operation: bound });
     const onEnqueued = (queue: string | null): void => dispatcher.offered(queue ?? undefined);
     this.schedules = new Schedules({ ...common, onEnqueued });
+    this.handleParts = {
+      ...common,
+      workflows: repository.workflows,
+      outcomes: this.parts.outcomes,
+      isAdmitting: () => this.state === 'running' || this.state === 'stopping',
+    };
   }
 
   get registry(): WorkflowRegistry {
@@ -117,7 +124,7 @@ export class Engine {
     await this.declareQueues();
     await this.schedules.launch();
     await membership.join();
-    membership.start();
+    membership.goOn();
     await recoveryLoop.tick();
     const resumed = await repository.workflows.resumeSuspended(registry.names());
     const unfinished = await repository.workflows.countUnfinished(registry.names());
@@ -186,14 +193,7 @@ export class Engine {
 
   /** A reference to any workflow, without asking whether it exists. */
   handle<R>(workflowId: string): WorkflowHandle<R> {
-    const { common, outcomes } = this.parts;
-    const parts: HandleParts = {
-      ...common,
-      workflows: this.repository.workflows,
-      outcomes,
-      isAdmitting: () => this.state === 'running' || this.state === 'stopping',
-    };
-    return new WorkflowHandle<R>(assertIdentifier('A workflow id', workflowId), parts);
+    return new WorkflowHandle<R>(assertIdentifier('A workflow id', workflowId), this.handleParts);
   }
 
   /** The recorded steps of a workflow, in order; empty when it has none or does not exist. */
