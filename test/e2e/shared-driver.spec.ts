@@ -90,16 +90,28 @@ describe('Client and engine', () => {
     const pool = new pg.Pool({ connectionString: connections.url, max: MAX });
     const client = new PrismaClient({ adapter: new PrismaPg(pool) });
     await client.$connect();
-    const queried = queriesOf(pool);
+    const names = statementNames(pool);
     const engine = await startEngine(client);
     await useBoth(client, engine);
     expect(await connections.count()).toBe(MAX);
-    expect(queried()).toContain('dbos.start_workflows');
+    expect(names()).toContain('dbos_');
 
     await engine.engine.shutdown();
     await client.$disconnect();
     expect((await pool.query('SELECT 1 AS one')).rows).toEqual([{ one: 1 }]);
     await pool.end();
+  });
+
+  it('part when the client takes the pool that the application made with it', async () => {
+    const pool = new pg.Pool({ connectionString: connections.url, max: MAX });
+    const client = new PrismaClient({
+      adapter: new PrismaPg(pool, { disposeExternalPool: true }),
+    });
+    clients.push(client);
+    await client.$connect();
+    const engine = await startEngine(client);
+    await client.$disconnect();
+    expect(await engine.sum(3)).toBe(3);
   });
 
   it('use the client alone when it had connected to a pool of its own before', async () => {
@@ -194,6 +206,15 @@ describe('The shared pool', () => {
     await client.$connect();
     await Promise.all([client.$disconnect(), engine.shutdown()]);
     await eventually(async () => expect(await connections.count()).toBe(0));
+  });
+
+  it('is let go of once by an engine that is closed twice', async () => {
+    const client = openClient();
+    const { engine, repository } = await startEngine(client);
+    await client.$connect();
+    await engine.shutdown();
+    await repository.close();
+    expect(await client.$queryRaw`SELECT 1 AS one`).toEqual([{ one: 1 }]);
   });
 
   it('is closed with the engine when the client never connected', async () => {
@@ -354,15 +375,15 @@ describe('Statements of the engine', () => {
   }
 });
 
-/** The texts that go through the pool itself, as those of the engine do. */
-function queriesOf(pool: pg.Pool): () => string {
-  const texts: string[] = [];
-  const original = pool.query.bind(pool) as (query: { text: string }) => unknown;
+/** Names under which statements are prepared in the pool; the client itself names none. */
+function statementNames(pool: pg.Pool): () => string {
+  const names: string[] = [];
+  const original = pool.query.bind(pool) as (query: { name?: string }) => unknown;
   Object.defineProperty(pool, 'query', {
-    value: (query: { text: string }) => {
-      texts.push(query.text);
+    value: (query: { name?: string }) => {
+      names.push(query.name ?? '');
       return original(query);
     },
   });
-  return () => texts.join('\n');
+  return () => names.join();
 }

@@ -2,6 +2,7 @@
 import { PrismaPg } from '@prisma/adapter-pg';
 import { SerializerSet } from 'nestjs-dbos';
 import pg from 'pg';
+import { SILENT_LOGGER } from '../../libs/dbos/src/core/logger.js';
 import { Engine } from '../../libs/dbos/src/engine/engine.js';
 import {
   PrismaCheckpointRepository,
@@ -17,6 +18,8 @@ export interface DirectEngine {
   sum(steps: number): Promise<number>;
   /** Bodies that ran, as `workflow/step`. */
   readonly bodies: string[];
+  /** What it warned of. */
+  readonly warnings: string[];
 }
 
 const QUICK = {
@@ -30,7 +33,13 @@ export async function startDirectEngine(
   client: PrismaClientLike,
   options: Partial<PrismaRepositoryOptions> = {},
 ): Promise<DirectEngine> {
-  const repository = new PrismaCheckpointRepository(() => client, { migrate: false, ...options });
+  const warnings: string[] = [];
+  const logger = { ...SILENT_LOGGER, warn: (message: string) => void warnings.push(message) };
+  const repository = new PrismaCheckpointRepository(() => client, {
+    migrate: false,
+    logger,
+    ...options,
+  });
   const engine = new Engine({ ...QUICK, serializers: new SerializerSet() }, repository);
   const bodies: string[] = [];
   const body = (index: number): number => {
@@ -49,6 +58,7 @@ export async function startDirectEngine(
     engine,
     repository,
     bodies,
+    warnings,
     sum: (steps) => engine.execute('Sum', [steps]),
   };
 }

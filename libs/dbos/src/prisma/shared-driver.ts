@@ -97,10 +97,10 @@ export class SharedDriver {
   private async connectClient(): Promise<DriverAdapter> {
     if (this.servesClient) return this.connectAnew();
     this.servesClient = true;
-    const letGo = once(async () => {
+    const letGo = async (): Promise<void> => {
       this.servesClient = false;
       await this.release();
-    });
+    };
     try {
       const adapter = await this.acquire();
       return Object.create(adapter, { dispose: { value: letGo } }) as DriverAdapter;
