@@ -18,7 +18,7 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const)
 try {
   const machine = describeMachine(await server.version());
   const results: PhaseResult[] = [];
-  const plan = planOf(options);
+  const plan = await planOf(options);
   for (const [index, phase] of plan.entries()) {
     if (isInterrupted) break; // what has been measured so far is still printed
     const result = await runPhase(server, phase);

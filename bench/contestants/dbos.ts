@@ -1,4 +1,9 @@
 /** DBOS Transact at its best: see the README for what was tried. */
 import { dbosContestant } from './dbos-sdk/application.js';
+import { dbosQueue } from './dbos-sdk/queue.js';
 
-export const contestant = dbosContestant({ logLevel: 'error', systemDatabasePoolSize: 20 });
+const TUNING = { logLevel: 'error', systemDatabasePoolSize: 20 };
+
+export const contestant = dbosContestant(TUNING);
+export const queue = dbosQueue(TUNING, { minPollingIntervalMs: 10 });
+export { pastSql } from './dbos-sdk/past.js';

@@ -1,12 +1,25 @@
 /** OpenWorkflow as its documentation writes it: a client and a worker over one PostgreSQL backend. */
 import { OpenWorkflow } from 'openworkflow';
 import { BackendPostgres } from 'openworkflow/postgres';
-import type { Contestant, Engine, LaunchSettings } from '../harness/contestant.js';
+import type {
+  Contestant,
+  Engine,
+  LaunchSettings,
+  QueueContestant,
+  QueueEngine,
+  QueueSettings,
+} from '../harness/contestant.js';
 
 export const contestant: Contestant = {
   results: 'polling',
   completedSql: `SELECT count(*) FROM openworkflow.workflow_runs WHERE status = 'completed'`,
   launch,
+};
+
+/** Every workflow of it waits in one queue; a process takes part in it by starting a worker. */
+export const queue: QueueContestant = {
+  unfinishedSql: `SELECT count(*) FROM openworkflow.workflow_runs WHERE status IN ('pending', 'running')`,
+  launch: launchQueue,
 };
 
 async function launch({ url, concurrency, work }: LaunchSettings): Promise<Engine> {
@@ -36,6 +49,27 @@ async function launch({ url, concurrency, work }: LaunchSettings): Promise<Engin
     execute: async (steps) => (await run.run({ steps })).result(),
     start: async (steps) => void (await run.run({ steps })),
     startSleeper: async (index) => void (await sleeper.run({ index })),
+    close: async () => {
+      await worker.stop();
+      await backend.stop();
+    },
+  };
+}
+
+async function launchQueue({ url, concurrency, work }: QueueSettings): Promise<QueueEngine> {
+  const backend = await BackendPostgres.connect(url);
+  const client = new OpenWorkflow({ backend });
+  const job = client.defineWorkflow<{ index: number }, number>(
+    { name: 'job' },
+    async ({ input, step }) => {
+      work.job(input.index);
+      return work.end(await step.run({ name: 'add' }, () => work.step(0)), 1);
+    },
+  );
+  const worker = client.newWorker({ concurrency });
+  return {
+    enqueue: async (index) => void (await job.run({ index })),
+    listen: () => worker.start(),
     close: async () => {
       await worker.stop();
       await backend.stop();

@@ -1,17 +1,27 @@
 /** nestjs-dbos with the settings that its guide recommends for the Prisma client. */
 import { PrismaPg } from '@prisma/adapter-pg';
 import { PrismaClient } from '../generated/prisma/client.js';
-import type { Contestant } from '../harness/contestant.js';
+import type { Contestant, LaunchSettings, QueueContestant } from '../harness/contestant.js';
 import { COMPLETED_SQL, launchApplication } from './nest/application.js';
+import { UNFINISHED_SQL, launchQueueApplication } from './nest/queue-application.js';
+
+export { pastSql } from './nest/past.js';
 
 export const contestant: Contestant = {
   results: 'callback',
   completedSql: COMPLETED_SQL,
-  launch: (settings) => {
-    const adapter = new PrismaPg(settings.url, { statementNameGenerator });
-    return launchApplication(new PrismaClient({ adapter, errorFormat: 'minimal' }), settings);
-  },
+  launch: (settings) => launchApplication(clientOf(settings), settings),
 };
+
+export const queue: QueueContestant = {
+  unfinishedSql: UNFINISHED_SQL,
+  launch: (settings) => launchQueueApplication(clientOf(settings), settings),
+};
+
+function clientOf({ url }: LaunchSettings): PrismaClient {
+  const adapter = new PrismaPg(url, { statementNameGenerator });
+  return new PrismaClient({ adapter, errorFormat: 'minimal' });
+}
 
 const names = new Map<string, string>();
 

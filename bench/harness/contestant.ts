@@ -1,6 +1,15 @@
-/** What a contestant must be able to do. Each has one file in `contestants/`, which exports its `contestant`. */
+/** What a contestant must be able to do. Each has one file in `contestants/`, which exports the parts it can play. */
 import type { Work } from './work.js';
 
+/** What the file of a contestant exports: each part it can play. */
+export interface Parts {
+  readonly contestant?: Contestant;
+  readonly queue?: QueueContestant;
+  /** Statements that put workflows of one step that ended well into the tables, as many as asked, over some weeks. */
+  readonly pastSql?: (workflows: number) => readonly string[];
+}
+
+/** An engine of durable workflows. */
 export interface Contestant {
   /**
    * How a caller gets a result: `callback` when the process that ran the workflow hands it over, `polling` when it is
@@ -14,7 +23,7 @@ export interface Contestant {
 
 export interface LaunchSettings {
   readonly url: string;
-  /** The same at every launch on one database. */
+  /** The same at every launch on one database, but for processes that play at the same time. */
   readonly executorId: string;
   /** Workflows that are to run at once; for those that fix it at launch. */
   readonly concurrency: number;
@@ -28,26 +37,65 @@ export interface Engine {
   start(steps: number): Promise<void>;
   /** Starts a workflow that sleeps for an hour; resolves once it is durable. */
   startSleeper(index: number): Promise<void>;
+  /** Lists the newest workflows that ended well, with what a list shows of each; resolves to how many came. */
+  listNewest?(limit: number): Promise<number>;
   close(): Promise<void>;
 }
 
-export const CONTESTANTS = [
-  'ours',
-  'ours-plain',
-  'dbos',
-  'dbos-default',
-  'openworkflow',
-  'floor',
-  'floor-batched',
-] as const;
+/** A queue and its workers: of workflows of one step, or of plain jobs. */
+export interface QueueContestant {
+  /** Counts what waits in the queue or runs: one row, one number. */
+  readonly unfinishedSql: string;
+  /** Resolves when the process can put jobs into the queue; it takes none out yet. */
+  launch(settings: QueueSettings): Promise<QueueEngine>;
+}
 
-export type ContestantName = (typeof CONTESTANTS)[number];
+export interface QueueSettings extends LaunchSettings {
+  /** Whether the process will ever take jobs out; if not, it must not keep others from it either. */
+  readonly listens: boolean;
+}
+
+export interface QueueEngine {
+  /** Puts a job into the queue; resolves once it is durable. Its body is `Work.job`. */
+  enqueue(index: number): Promise<void>;
+  /** The same for many with the call that the contestant has for that. */
+  enqueueMany?(indexes: readonly number[]): Promise<void>;
+  /** Begins to take jobs out, never more at once than `concurrency`. */
+  listen(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** What a scenario may ask for: the parts, a queue's call for many jobs, and a rate that more processes may raise. */
+export type Skill = 'workflows' | 'queue' | 'past' | 'batch' | 'scale-out';
+
+const EVERYTHING = ['workflows', 'queue', 'past', 'batch', 'scale-out'] as const;
+
+/** Written down here rather than in each one's file: whoever plans a run loads no contestant. */
+const SKILLS = {
+  ours: EVERYTHING,
+  'ours-plain': EVERYTHING,
+  dbos: EVERYTHING,
+  'dbos-default': ['workflows', 'queue', 'batch'], // the interval of its polls bounds it, however many processes
+  openworkflow: ['workflows', 'queue', 'scale-out'],
+  'graphile-worker': ['queue', 'batch', 'scale-out'],
+  'pg-boss': ['queue', 'batch', 'scale-out'],
+  floor: EVERYTHING,
+  'floor-batched': EVERYTHING,
+} satisfies Readonly<Record<string, readonly Skill[]>>;
+
+export type ContestantName = keyof typeof SKILLS;
+
+export const CONTESTANTS = Object.keys(SKILLS) as readonly ContestantName[];
 
 /** What all others are compared with. */
 export const REFERENCE: ContestantName = 'dbos';
 
+export function canPlay(name: ContestantName, needs: readonly Skill[]): boolean {
+  const skills: readonly Skill[] = SKILLS[name];
+  return needs.every((need) => skills.includes(need));
+}
+
 /** Only the process that needs it loads a contestant. */
-export async function loadContestant(name: ContestantName): Promise<Contestant> {
-  const module = (await import(`../contestants/${name}.js`)) as { readonly contestant: Contestant };
-  return module.contestant;
+export async function loadContestant(name: ContestantName): Promise<Parts> {
+  return (await import(`../contestants/${name}.js`)) as Parts;
 }

@@ -2,7 +2,7 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type { ContestantName } from './contestant.js';
-import type { Answer, Assignment, Message } from './protocol.js';
+import type { Answer, Assignment, Call, Heard, Message } from './protocol.js';
 import type { Counters } from './reading.js';
 import type { Sample, ScenarioKey } from './scenario.js';
 import type { BenchServer } from './server.js';
@@ -22,6 +22,9 @@ export interface PhaseSettings {
 }
 
 export class Director {
+  /** The processes that play at this time, by their player's number. */
+  private readonly cast = new Map<number, ChildProcess>();
+
   constructor(
     private readonly server: BenchServer,
     private readonly database: string,
@@ -31,6 +34,23 @@ export class Director {
   /** Plays an act to its end. @throws when it fails, or measures nothing */
   async play(act: string): Promise<Sample> {
     return sampleOf(await this.run(act, ({ kind }) => kind === 'done'), act);
+  }
+
+  /**
+   * Plays acts at the same time, each in a process of its own. The first leads: the others hear what it calls out, and
+   * it hears them.
+   */
+  async together(acts: readonly string[]): Promise<Sample[]> {
+    const plays = acts.map(async (act, player) => {
+      return sampleOf(await this.run(act, ({ kind }) => kind === 'done', player), act);
+    });
+    try {
+      return await Promise.all(plays);
+    } catch (error) {
+      for (const child of this.cast.values()) child.kill('SIGKILL'); // none comes to its end without the others
+      await Promise.allSettled(plays);
+      throw error;
+    }
   }
 
   /** Plays an act and tells how long after the spawn of its process it was done. */
@@ -53,8 +73,13 @@ export class Director {
     return this.server.counters(this.database);
   }
 
-  private async run(act: string, isLast: (message: Message) => boolean): Promise<Message> {
-    const child = this.spawn(act);
+  private async run(
+    act: string,
+    isLast: (message: Message) => boolean,
+    player = 0,
+  ): Promise<Message> {
+    const child = this.spawn(act, player);
+    this.cast.set(player, child);
     try {
       const last = await this.listen(child, isLast);
       if (last.kind === 'done') await exit(child, EXIT_LIMIT_MS);
@@ -62,12 +87,13 @@ export class Director {
     } finally {
       child.kill('SIGKILL');
       await exit(child, EXIT_LIMIT_MS);
+      this.cast.delete(player);
     }
   }
 
-  private spawn(act: string): ChildProcess {
+  private spawn(act: string, player: number): ChildProcess {
     const url = this.server.url(this.database);
-    const assignment: Assignment = { ...this.phase, act, url };
+    const assignment: Assignment = { ...this.phase, act, url, player };
     const { DATABASE_URL: _, ...env } = process.env;
     return fork(CHILD, [JSON.stringify(assignment)], {
       env: { ...env, NODE_ENV: 'development' },
@@ -96,9 +122,17 @@ export class Director {
           clearTimeout(limit);
           resolve(message);
         } else if (message.kind === 'failed') reject(new Error(message.reason));
+        else if (message.kind === 'call') this.passOn(message.call, child);
         else this.answer(child, message).catch(reject);
       });
     });
+  }
+
+  private passOn(call: Call, from: ChildProcess): void {
+    const heard: Heard = { kind: 'call', call };
+    const leader = this.cast.get(0);
+    const audience = from === leader ? this.cast.values() : [leader];
+    for (const child of audience) if (child !== from && child?.connected) child.send(heard);
   }
 
   private async answer(child: ChildProcess, question: Message): Promise<void> {
@@ -110,8 +144,11 @@ export class Director {
     switch (question.kind) {
       case 'counters':
         return { kind: 'counters', counters: await this.counters() };
-      case 'completed':
-        return { kind: 'completed', count: await this.server.count(this.database, question.sql) };
+      case 'count':
+        return { kind: 'count', count: await this.server.count(this.database, question.sql) };
+      case 'run':
+        await this.server.run(this.database, question.statements);
+        return { kind: 'ran' };
       default:
         return undefined;
     }

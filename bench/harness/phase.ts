@@ -1,6 +1,6 @@
 /** One contestant in one scenario, once: on a fresh database, in fresh processes. */
 import { loadavg } from 'node:os';
-import type { ContestantName } from './contestant.js';
+import { canPlay, type ContestantName } from './contestant.js';
 import { Director } from './director.js';
 import { loadScenario, type Sample, type ScenarioKey } from './scenario.js';
 import type { BenchServer } from './server.js';
@@ -39,20 +39,26 @@ export async function runPhase(server: BenchServer, plan: PhasePlan): Promise<Ph
   }
 }
 
-/** Round by round, and in each scenario one contestant after the other, beginning with another in each round. */
-export function planOf(choice: {
+/**
+ * Round by round, and in each scenario one contestant after the other, beginning with another in each round; whoever
+ * cannot play a scenario sits it out.
+ */
+export async function planOf(choice: {
   readonly scenarios: readonly ScenarioKey[];
   readonly contestants: readonly ContestantName[];
   readonly rounds: number;
   readonly quick: boolean;
-}): PhasePlan[] {
+}): Promise<PhasePlan[]> {
   const { scenarios, contestants, rounds, quick } = choice;
   const plan: PhasePlan[] = [];
   for (let round = 0; round < rounds; round += 1) {
     const first = round % contestants.length;
     const order = [...contestants.slice(first), ...contestants.slice(0, first)];
-    for (const scenario of scenarios)
-      for (const contestant of order) plan.push({ scenario, contestant, round, quick });
+    for (const scenario of scenarios) {
+      const { needs } = await loadScenario(scenario);
+      for (const contestant of order)
+        if (canPlay(contestant, needs)) plan.push({ scenario, contestant, round, quick });
+    }
   }
   return plan;
 }

@@ -1,4 +1,5 @@
 /** What a scenario is: acts that each play in a fresh process, and the direction that puts them in order. */
+import type { Skill } from './contestant.js';
 import type { Director } from './director.js';
 import type { Cost } from './reading.js';
 import type { Stage } from './stage.js';
@@ -8,6 +9,8 @@ export interface Scenario<Size = never> {
   readonly unit: Unit;
   /** What one operation of the costs is. */
   readonly operation: string;
+  /** What a contestant must be able to do to play it. */
+  readonly needs: readonly Skill[];
   /** Where ours is to stand, as a ratio to DBOS or as a value. */
   readonly goal: string;
   readonly sizes: { readonly full: Size; readonly quick: Size };
@@ -15,8 +18,13 @@ export interface Scenario<Size = never> {
   readonly direct: (director: Director, size: Size) => Promise<Sample>;
 }
 
-/** Of rates more is better, of the others less. */
-export type Unit = '/s' | 'ms' | 'B';
+/** `%` is a share of what the same contestant does under better conditions. */
+export type Unit = '/s' | '%' | 'ms' | 'B';
+
+/** Of rates and shares more is better, of the others less. */
+export function isMoreBetter(unit: Unit): boolean {
+  return unit === '/s' || unit === '%';
+}
 
 /** What one phase has measured. */
 export interface Sample {
@@ -28,7 +36,21 @@ export interface Sample {
   readonly also?: Readonly<Record<string, number>>;
 }
 
-export const SCENARIOS = ['S1', 'S2', 'S3', 'S5', 'S8', 'S9'] as const;
+export const SCENARIOS = [
+  'S1',
+  'S2',
+  'S3',
+  'S4a',
+  'S4a-batch',
+  'S4b',
+  'S4c',
+  'S4c-remote',
+  'S5',
+  'S7',
+  'S8',
+  'S9',
+  'S11',
+] as const;
 
 export type ScenarioKey = (typeof SCENARIOS)[number];
 

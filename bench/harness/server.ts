@@ -98,6 +98,11 @@ export class BenchServer {
     return Number(rows[0]?.count);
   }
 
+  async run(database: string, statements: readonly string[]): Promise<void> {
+    const client = await this.client(database);
+    for (const statement of statements) await client.query(statement);
+  }
+
   /** What the server remembers of the statements that were run in a database, the dearest first. */
   async statements(database: string): Promise<StatementRow[]> {
     const admin = await this.client(MAINTENANCE_DATABASE);

@@ -1,25 +1,49 @@
 /** Where an act plays: a fresh process with one contestant, metered from outside. */
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Contestant, Engine } from './contestant.js';
+import type { Contestant, Engine, Parts, QueueContestant, QueueEngine } from './contestant.js';
 import { profiled } from './profiler.js';
-import type { Answer, Assignment, Message } from './protocol.js';
+import type { Answer, Assignment, Call, Heard, Message } from './protocol.js';
 import { difference, type Counters, type Reading } from './reading.js';
 import { Work } from './work.js';
 
-const COMPLETED_POLL_MS = 5;
+const COUNT_POLL_MS = 5;
 
 export class Stage {
-  private launched: Engine | undefined;
+  private launched: Pick<Engine, 'close'> | undefined;
+  private readonly unheard: Call[] = [];
+  private onCall: (call: Call) => void = (call) => void this.unheard.push(call);
 
   constructor(
-    readonly contestant: Contestant,
+    private readonly parts: Parts,
     private readonly assignment: Assignment,
-  ) {}
+  ) {
+    process.on('message', (heard: Heard) => {
+      if (heard.kind === 'call') this.onCall(heard.call);
+    });
+  }
+
+  get contestant(): Contestant {
+    return this.part(this.parts.contestant);
+  }
 
   async launch({ concurrency = 1, work = new Work() } = {}): Promise<Engine> {
+    const { executorId } = this;
     const { url } = this.assignment;
-    this.launched = await this.contestant.launch({ url, executorId: 'bench', concurrency, work });
-    return this.launched;
+    const engine = await this.contestant.launch({ url, executorId, concurrency, work });
+    this.launched = engine;
+    return engine;
+  }
+
+  async launchQueue({
+    concurrency = 1,
+    work = new Work(),
+    listens = true,
+  } = {}): Promise<QueueEngine> {
+    const { executorId } = this;
+    const { url } = this.assignment;
+    const queue = await this.queue.launch({ url, executorId, concurrency, work, listens });
+    this.launched = queue;
+    return queue;
   }
 
   /** Runs `work` between two readings of all counters; the readings themselves cost it nothing. */
@@ -37,10 +61,34 @@ export class Stage {
 
   /** Resolves once the table shows `total` workflows that ended well. */
   async completed(total: number): Promise<void> {
-    const { completedSql: sql } = this.contestant;
     // Bounded by the time limit of the phase.
-    while ((await this.ask({ kind: 'completed', sql }, 'completed')).count < total)
-      await delay(COMPLETED_POLL_MS);
+    while ((await this.count(this.contestant.completedSql)) < total) await delay(COUNT_POLL_MS);
+  }
+
+  /** Resolves once the tables show that no job waits or runs any more. */
+  async drained(): Promise<void> {
+    // Bounded likewise.
+    while ((await this.count(this.queue.unfinishedSql)) > 0) await delay(COUNT_POLL_MS);
+  }
+
+  /** Puts a past into the tables, which the contestant has made, and leaves them as a server does that keeps up. */
+  async fill(workflows: number): Promise<void> {
+    const statements = this.part(this.parts.pastSql)(workflows);
+    await this.ask(
+      { kind: 'run', statements: [...statements, 'VACUUM (ANALYZE)', 'CHECKPOINT'] },
+      'ran',
+    );
+  }
+
+  /** Calls out to the processes that play at the same time: `Director.together` tells to which. */
+  callOut(call: Call): void {
+    process.send?.({ kind: 'call', call } satisfies Message);
+  }
+
+  /** Hands over what others call out, and what they have called out so far. */
+  hear(onCall: (call: Call) => void): void {
+    this.onCall = onCall;
+    for (const call of this.unheard.splice(0)) onCall(call);
   }
 
   /** Tells the director that everything stands where it is to be killed, and waits for that. */
@@ -53,8 +101,28 @@ export class Stage {
     await this.launched?.close();
   }
 
+  private get queue(): QueueContestant {
+    return this.part(this.parts.queue);
+  }
+
+  /** A first process has the same name in each act, so that it finds again what it owned. */
+  private get executorId(): string {
+    const { player } = this.assignment;
+    return player === 0 ? 'bench' : `bench-${player}`;
+  }
+
+  private part<T>(part: T | undefined): T {
+    if (part !== undefined) return part;
+    const { contestant, scenario } = this.assignment;
+    throw new Error(`${contestant} has no part to play in ${scenario}.`);
+  }
+
   private async counters(): Promise<Counters> {
     return (await this.ask({ kind: 'counters' }, 'counters')).counters;
+  }
+
+  private async count(sql: string): Promise<number> {
+    return (await this.ask({ kind: 'count', sql }, 'count')).count;
   }
 
   /** One question at a time, so that answers need no number. */
@@ -62,11 +130,13 @@ export class Stage {
     question: Message,
     kind: Kind,
   ): Promise<Extract<Answer, { kind: Kind }>> {
-    return new Promise((resolve, reject) => {
-      process.once('message', (answer: Answer) => {
-        if (answer.kind === kind) resolve(answer as Extract<Answer, { kind: Kind }>);
-        else reject(new Error(`Expected ${kind}, got ${answer.kind}.`));
-      });
+    return new Promise((resolve) => {
+      const listener = (heard: Heard): void => {
+        if (heard.kind !== kind) return;
+        process.off('message', listener);
+        resolve(heard as Extract<Answer, { kind: Kind }>);
+      };
+      process.on('message', listener);
       process.send?.(question);
     });
   }

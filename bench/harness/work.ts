@@ -1,4 +1,6 @@
 /** What the workflows of every contestant do: the same for all, and checked. */
+import { monotonicMs } from './monotonic.js';
+import type { Begun } from './protocol.js';
 import { Tally } from './tally.js';
 
 export class Work {
@@ -8,6 +10,10 @@ export class Work {
   readonly held = new Tally();
   /** Sleepers that are about to sleep, each counted once. */
   readonly asleep = new Tally();
+  /** Jobs of a queue whose body has begun. */
+  readonly jobs = new Tally();
+  /** Told of each of them at once. */
+  onJob: (job: Begun) => void = () => undefined;
   private readonly begun: number[] = [];
   private readonly seenAsleep = new Set<number>();
 
@@ -20,6 +26,18 @@ export class Work {
     if (value !== this.holdAt) return value + 1;
     this.held.add();
     return new Promise<number>(() => {});
+  }
+
+  /** The first line of a job of a queue. */
+  job(index: number): void {
+    this.onJob({ index, atMs: monotonicMs() });
+    this.jobs.add();
+  }
+
+  /** All of a job for a queue that keeps no checkpoints: the body of the step without the step around it. */
+  async plainJob(index: number): Promise<void> {
+    this.job(index);
+    this.end(await this.step(0), 1);
   }
 
   /** How often a step has been begun in this process. */

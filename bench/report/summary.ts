@@ -3,6 +3,7 @@ import { REFERENCE, type ContestantName } from '../harness/contestant.js';
 import type { PhaseResult } from '../harness/phase.js';
 import type { Cost } from '../harness/reading.js';
 import {
+  isMoreBetter,
   loadScenario,
   median,
   type Sample,
@@ -60,7 +61,7 @@ function contestantSummary(
   const samples = samplesOf(results);
   const values = samples.map(({ value }) => value);
   const value = median(values);
-  const ratio = unit === '/s' ? value / reference : reference / value;
+  const ratio = isMoreBetter(unit) ? value / reference : reference / value;
   const p50s = samples.flatMap(({ p50Ms }) => (p50Ms === undefined ? [] : [p50Ms]));
   return {
     name,

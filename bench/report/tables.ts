@@ -63,7 +63,8 @@ function ratioCell(contestant: ContestantSummary | undefined): string {
 }
 
 function valueCell(value: number, unit: Unit): string {
-  return number(value, unit === '/s' && value < 100 ? 1 : 0);
+  if (unit === 'ms' && value < 10) return number(value, 2);
+  return number(value, unit !== 'B' && value < 100 ? 1 : 0);
 }
 
 function number(value: number | undefined, digits: number): string {

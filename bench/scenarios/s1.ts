@@ -3,14 +3,14 @@ import { costPer } from '../harness/reading.js';
 import { median, playOneAct, type Sample, type Scenario } from '../harness/scenario.js';
 import type { Stage } from '../harness/stage.js';
 
-interface Size {
+export interface Size {
   readonly warmUp: number;
   readonly workflows: number;
   /** Ends a contestant's run early that would take very long. */
   readonly limitMs: number;
 }
 
-async function main(stage: Stage, { warmUp, workflows, limitMs }: Size): Promise<Sample> {
+export async function main(stage: Stage, { warmUp, workflows, limitMs }: Size): Promise<Sample> {
   const engine = await stage.launch();
   const latencies: number[] = [];
   const execute = async (count: number): Promise<void> => {
@@ -35,6 +35,7 @@ export const scenario: Scenario<Size> = {
   title: 'start + result, sequential, 0 steps',
   unit: '/s',
   operation: 'workflow',
+  needs: ['workflows'],
   goal: '≥ 3×',
   sizes: {
     full: { warmUp: 2_000, workflows: 2_000, limitMs: 10_000 },

@@ -38,6 +38,7 @@ export const scenario: Scenario<Size> = {
   title: 'steps of one workflow of 200 steps, sequential',
   unit: '/s',
   operation: 'step',
+  needs: ['workflows'],
   goal: '≥ 4×',
   sizes: {
     full: { warmUp: 10, workflows: 10, steps: 200 },

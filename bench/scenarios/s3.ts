@@ -39,6 +39,7 @@ export const scenario: Scenario<Size> = {
   title: 'workflows of 5 steps, 64 in flight',
   unit: '/s',
   operation: 'workflow',
+  needs: ['workflows'],
   goal: '≥ 20×',
   sizes: {
     full: { warmUp: 1_000, workflows: 2_000, steps: 5, inFlight: 64 },

@@ -40,6 +40,7 @@ export const scenario: Scenario<Size> = {
   title: 'kill -9 with 1,000 workflows at step 3 of 5: launch to all done',
   unit: 'ms',
   operation: 'workflow',
+  needs: ['workflows'],
   goal: '≥ 15×',
   sizes: { full: { workflows: 1_000 }, quick: { workflows: 40 } },
   acts: { crash, recover },

@@ -62,6 +62,7 @@ export const scenario: Scenario<Size> = {
   title: 'heap per sleeping workflow, 5,000 for an hour',
   unit: 'B',
   operation: 'sleeper put to sleep',
+  needs: ['workflows'],
   goal: '≤ 512 B',
   sizes: { full: { warmUp: 300, sleepers: 5_000 }, quick: { warmUp: 50, sleepers: 300 } },
   acts: { main },

@@ -18,6 +18,7 @@ export const scenario: Scenario<Size> = {
   title: 'start of node to first result (1 step), schema in place',
   unit: 'ms',
   operation: 'start',
+  needs: ['workflows'],
   goal: '≥ 1×',
   sizes: { full: { starts: 5 }, quick: { starts: 1 } },
   acts: { first },

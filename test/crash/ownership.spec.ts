@@ -64,7 +64,7 @@ const RECORDED_BY_THIEF = `
 
 interface Internals {
   readonly executorId: string;
-  readonly executor: Executor;
+  readonly parts: { readonly executor: Executor };
 }
 
 /** A workflow that ends only when it is told to, and then as if it had been meant to. */
@@ -183,7 +183,7 @@ describe('A run that lost its workflow', () => {
     await ledger.query(`UPDATE dbos.workflows SET name = 'Elsewhere', ${change}`);
 
     goOn();
-    await eventually(() => expect(app.faults.matching('INSERT INTO dbos.steps')).toHaveLength(2));
+    await eventually(() => expect(app.faults.matching('dbos.write_transitions')).toHaveLength(2));
     await app.close();
 
     expect(await steps('lost')).toEqual([{ step_id: '0', epoch: 1 }]);
@@ -290,7 +290,7 @@ describe('A run that lost its workflow', () => {
     const between = points.stopAt('between the steps');
     const handle = await app.workflows.start(TwoSteps, { workflowId: 'doubtful' }).run();
     await between;
-    const heartbeats = app.gates.holdAll('SET heartbeat_at', 'unsent');
+    const heartbeats = app.gates.holdAll('dbos.heartbeat', 'unsent');
     await eventually(() => expect(app.get(Engine).isRunning).toBe(false)); // its lease has run out
     await ledger.query(`${RECORDED_BY_THIEF}; UPDATE dbos.executors SET dead_at = now()`);
 
@@ -305,7 +305,7 @@ describe('A run that lost its workflow', () => {
   it('is not taken up by an executor that cannot know whether it still lives', async () => {
     await app.close();
     app = await startApp({ leaseMs: 500 }, points);
-    const heartbeats = app.gates.holdAll('SET heartbeat_at', 'unsent');
+    const heartbeats = app.gates.holdAll('dbos.heartbeat', 'unsent');
     await eventually(() => expect(app.get(Engine).isRunning).toBe(false)); // its lease has run out
     await ledger.query(
       `INSERT INTO dbos.workflows (id, name, status, serialization, input)
@@ -412,7 +412,7 @@ describe('A run of a live executor', () => {
     const cutOff = new Set([app, other]);
     for (const each of cutOff) {
       each.gates.onEach((sql) => {
-        if (cutOff.has(each) && sql.includes('SET heartbeat_at')) throw connectionError();
+        if (cutOff.has(each) && sql.includes('dbos.heartbeat')) throw connectionError();
       });
     }
     const { result, goOn } = await startHeld('cut off');
@@ -431,7 +431,7 @@ describe('A run of a live executor', () => {
   });
 
   it('B3: is one, even when two executors claim its workflow at the same moment', async () => {
-    const claims = app.gates.holdAll(`SET status = 'PENDING'`, 'unsent');
+    const claims = app.gates.holdAll('dbos.claim_workflows', 'unsent');
     await claims.reached;
     await app.app
       .get(CheckpointRepository)
@@ -447,7 +447,7 @@ describe('A run of a live executor', () => {
     claims.open();
     try {
       await eventually(() =>
-        expect(app.faults.matching(`SET status = 'PENDING'`).length).toBeGreaterThan(3),
+        expect(app.faults.matching('dbos.claim_workflows').length).toBeGreaterThan(3),
       );
     } finally {
       await ledger.query('COMMIT');
@@ -460,11 +460,21 @@ describe('A run of a live executor', () => {
 
   it('B3: is one, even when its claim is handed over twice', async () => {
     const { result, goOn } = await startHeld('B3');
-    const { executor, executorId } = app.get(Engine) as unknown as Internals;
+    const { parts, executorId } = app.get(Engine) as unknown as Internals;
+    const { executor } = parts;
     const input = { text: '[false]', format: 'json' };
 
     executor.execute(
-      { id: 'B3', name: 'TwoSteps', executorId, epoch: 1, recoveryAttempts: 0, input },
+      {
+        id: 'B3',
+        name: 'TwoSteps',
+        executorId,
+        epoch: 1,
+        recoveryAttempts: 0,
+        failures: 0,
+        queue: null,
+        input,
+      },
       [],
     );
     goOn();
@@ -498,7 +508,7 @@ describe('A run of a live executor', () => {
     await app.close();
     app = await startApp({ executorId: 'revenant', leaseMs: 3_000 }, points);
     const other = await startApp({ leaseMs: 3_000 });
-    const heartbeat = app.gates.hold('UPDATE dbos.executors', 'unsent');
+    const heartbeat = app.gates.hold('dbos.heartbeat', 'unsent');
     await heartbeat.reached;
     const recovery = other.gates.hold('recovery_attempts +', 'unsent');
     await ledger.query(`UPDATE dbos.executors SET dead_at = now() WHERE name = 'revenant'`);
@@ -524,7 +534,7 @@ describe('A run of a live executor', () => {
 
   it('is not taken for a stray when it starts while strays are being looked for', async () => {
     const strays = app.gates.hold('recovery_attempts +', 'unsent');
-    app.faults.failNext(`SET status = 'PENDING'`);
+    app.faults.failNext('dbos.claim_workflows');
     await strays.reached;
     const handle = await app.workflows.start(TwoSteps, { workflowId: 'newcomer' }).run();
 
@@ -539,12 +549,12 @@ describe('A run of a live executor', () => {
     await app.close();
     app = await startApp({ statementTimeoutMs: 300 }, points);
     const late = app.gates.hold('recovery_attempts +', 'unsent');
-    app.faults.failNext(`SET status = 'PENDING'`);
+    app.faults.failNext('dbos.claim_workflows');
     await late.reached;
     await eventually(() => expect(app.faults.matching('recovery_attempts +')).not.toEqual([]));
-    const claims = app.faults.matching(`SET status = 'PENDING'`).length;
+    const claims = app.faults.matching('dbos.claim_workflows').length;
     await eventually(() =>
-      expect(app.faults.matching(`SET status = 'PENDING'`).length).toBeGreaterThan(claims),
+      expect(app.faults.matching('dbos.claim_workflows').length).toBeGreaterThan(claims),
     );
     const { result, goOn } = await startHeld('newcomer');
 
@@ -575,7 +585,7 @@ describe('A run of a live executor', () => {
   });
 
   it('begins no body when the answer to its start comes after the shutdown, and goes on elsewhere', async () => {
-    const start = app.gates.hold('INSERT INTO dbos.workflows', 'committed');
+    const start = app.gates.hold('dbos.start_workflows', 'committed');
     const starting = app.workflows.start(TwoSteps, { workflowId: 'late' }).run();
     starting.catch(() => undefined);
     await start.reached;

@@ -111,9 +111,9 @@ interface Death {
 const deaths: fc.Arbitrary<Death[]> = fc.array(
   fc.record({
     statement: fc.oneof(
-      { weight: 5, arbitrary: fc.constant('INSERT INTO dbos.steps') },
-      { weight: 1, arbitrary: fc.constant('INSERT INTO dbos.workflows') },
-      { weight: 1, arbitrary: fc.constant(`SET status = 'PENDING'`) },
+      { weight: 5, arbitrary: fc.constant('dbos.write_transitions') },
+      { weight: 1, arbitrary: fc.constant('dbos.start_workflows') },
+      { weight: 1, arbitrary: fc.constant('dbos.claim_workflows') },
     ),
     after: fc.nat({ max: 6 }),
     moment: fc.constantFrom<GateMoment>('unsent', 'committed'),

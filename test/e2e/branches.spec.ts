@@ -302,6 +302,6 @@ describe('Recorded moments and ids', () => {
     const app = await apps.start();
     const handle = await app.begin(async ({ flow }) => [await flow.now(), await flow.uuid()]);
     await handle.result();
-    expect(app.faults.matching('INSERT INTO dbos.steps')).toHaveLength(1);
+    expect(app.faults.matching('dbos.write_transitions')).toHaveLength(1);
   });
 });

@@ -9,7 +9,7 @@ import { StatementCounter, type CountedStatement } from '../support/statement-co
 import { startTestApp } from '../support/test-app.js';
 
 /** The loops ask too rarely to be seen here, but for the heartbeat, whose pace is fixed. */
-const CALM = { pollIntervalMs: 600_000, delayedPollIntervalMs: 600_000 } as const;
+const CALM = { pollIntervalMs: 600_000 } as const;
 
 @Injectable()
 class Work {
@@ -57,11 +57,10 @@ class Held {
 
 type Kind = (statement: CountedStatement) => boolean;
 
-const isHeartbeat: Kind = ({ sql }) => sql.includes('beat AS');
-const isClaim: Kind = ({ sql }) => sql.includes('claimed AS');
+const isHeartbeat: Kind = ({ sql }) => sql.includes('dbos.heartbeat');
+const isClaim: Kind = ({ sql }) => sql.includes('dbos.claim_workflows');
 /** Once in a lease of 10 s. */
 const isReconciliation: Kind = ({ sql }) => sql.includes('orphan AS');
-const isRelease: Kind = ({ sql }) => sql.includes('due AS');
 const isHistory: Kind = ({ sql }) => sql.includes('FROM dbos.steps') && !sql.includes('INSERT');
 
 function count(statements: readonly CountedStatement[], kind: Kind = () => true): number {
@@ -106,9 +105,8 @@ const reason = countable ? '' : ' (skipped: this server has no pg_stat_statement
     // The loops tick once at the start; a slow machine may not have come to it before the workflow ended.
     const engine = nestApp.app.get(Engine);
     await eventually(() => {
-      expect(engine['dispatcher'].lastTickAt).toBeDefined();
-      expect(engine['delayed'].lastTickAt).toBeDefined();
-      expect(engine['outcomes'].lastTickAt).toBeDefined();
+      expect(engine['parts'].dispatcher.lastTickAt).toBeDefined();
+      expect(engine['parts'].outcomes.lastTickAt).toBeDefined();
     });
     return nestApp;
   }
@@ -189,7 +187,7 @@ const reason = countable ? '' : ' (skipped: this server has no pg_stat_statement
 
   it('B70: an idle process asks once for each beat of each of its loops, and nothing else', async () => {
     // A tenth of the defaults; the heartbeat comes every half second.
-    await startIdle({ pollIntervalMs: 100, delayedPollIntervalMs: 500 });
+    await startIdle({ pollIntervalMs: 100 });
     const startedAt = performance.now();
     const sent = await counter.during(() =>
       eventually(() => expect(performance.now() - startedAt).toBeGreaterThan(2_000)),
@@ -199,10 +197,9 @@ const reason = countable ? '' : ' (skipped: this server has no pg_stat_statement
     /** Each pause may be a tenth shorter than its interval. */
     const beats = (intervalMs: number): number => Math.ceil(elapsedMs / (intervalMs * 0.9)) + 1;
     expect(count(sent, isClaim)).toBeLessThanOrEqual(beats(100));
-    expect(count(sent, isRelease)).toBeLessThanOrEqual(beats(500));
     expect(count(sent, isHeartbeat)).toBeLessThanOrEqual(beats(500));
     expect(count(sent, isReconciliation)).toBeLessThanOrEqual(1);
-    const known = [isClaim, isRelease, isHeartbeat, isReconciliation];
+    const known = [isClaim, isHeartbeat, isReconciliation];
     expect(sent.filter((statement) => !known.some((kind) => kind(statement)))).toEqual([]);
   });
 });

@@ -63,14 +63,13 @@ class Orders {
 }
 
 /** Parts of the statements that the engine sends. */
-const START = 'INSERT INTO dbos.workflows';
-const TRANSITION = 'INSERT INTO dbos.steps';
-const CLAIM = `SET status = 'PENDING'`;
+const START = 'dbos.start_workflows';
+const TRANSITION = 'dbos.write_transitions';
+const CLAIM = 'dbos.claim_workflows';
 const HISTORY = 'WHERE workflow_id = ANY(';
-const HEARTBEAT = 'SET heartbeat_at';
+const HEARTBEAT = 'dbos.heartbeat';
 const REQUEUE = 'recovery_attempts = w.recovery_attempts +';
-const RELEASE = `SET status = 'ENQUEUED', wake_at = NULL`;
-const EVERY_KIND = [START, TRANSITION, CLAIM, HISTORY, HEARTBEAT, REQUEUE, RELEASE];
+const EVERY_KIND = [START, TRANSITION, CLAIM, HISTORY, HEARTBEAT, REQUEUE];
 
 /** Faults that say nothing about our data (PostgreSQL manual, appendix A). */
 const SQLSTATES = [

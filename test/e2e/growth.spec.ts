@@ -78,10 +78,11 @@ async function joined({ repository, unique }: Stage, name?: string): Promise<str
   return id;
 }
 
-const claim = ({ repository, unique }: Stage, limit: number) =>
+const claim = ({ repository, unique }: Stage, limit: number, queues: readonly string[] = []) =>
   repository.queues.claim({
     executorId: unique(),
     names: ['Name 0', 'Name 1'],
+    queues: queues.map((queue) => ({ queue, running: 0 })),
     limit,
     validForMs: 10_000,
     expiresAt: new Date(Date.now() + 60_000),
@@ -180,13 +181,13 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
         countsAsRecovery: false,
       });
   },
-  'a release of nothing': async ({ repository, place }) => {
-    await place({ status: 'DELAYED', count: 10 });
-    return () => repository.queues.releaseDue();
+  'a claim when nothing is due': async (stage) => {
+    await stage.place({ status: 'DELAYED', count: 10 });
+    return () => claim(stage, 1_000);
   },
-  'a release of what is due': async ({ repository, place }) => {
-    await place({ status: 'DELAYED', count: 64, dueInSeconds: -1 });
-    return () => repository.queues.releaseDue();
+  'a claim of what is due': async (stage) => {
+    await stage.place({ status: 'DELAYED', count: 64, dueInSeconds: -1 });
+    return () => claim(stage, 1_000);
   },
   'the outcomes of other processes': async ({ repository, place }) => {
     const unfinished = await place({ status: 'PENDING', count: 10, executorId: 'elsewhere' });
@@ -273,7 +274,10 @@ class Session {
     const pool = new pg.Pool({ connectionString: url, max: 1, idleTimeoutMillis: 0 });
     if (EXPLAIN) await explainEverythingOf(pool);
     const client = new PrismaClient({ adapter: new PrismaPg(pool) });
-    const repository = new PrismaCheckpointRepository(() => client, { migrate: false });
+    const repository = new PrismaCheckpointRepository(() => client, {
+      migrate: false,
+      session: false,
+    });
     const reads = await TableReads.open(url, pool);
     const session = new Session(pool, client, admin, reads, repository);
     session.listen();

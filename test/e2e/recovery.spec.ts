@@ -337,9 +337,9 @@ describe('A row that somebody holds locked', () => {
     const app = await startApp({ leaseMs: 500 });
     await app.workflows.handle('Crowd-1').result();
 
-    const beats = app.faults.matching('SET heartbeat_at').length;
+    const beats = app.faults.matching('dbos.heartbeat').length;
     await eventually(() =>
-      expect(app.faults.matching('SET heartbeat_at').length).toBeGreaterThan(beats + 3),
+      expect(app.faults.matching('dbos.heartbeat').length).toBeGreaterThan(beats + 3),
     );
   }, 8_000);
 });
@@ -397,7 +397,7 @@ describe('B62: An input that cannot be read', () => {
 describe('A claim whose answer was lost', () => {
   it('is run all the same, each of its workflows once', async () => {
     const app = await startApp();
-    app.faults.loseAnswerOfNext(`SET status = 'PENDING'`, 2);
+    app.faults.loseAnswerOfNext('dbos.claim_workflows', 2);
     await leaveBehind('Crowd', 20, 'ENQUEUED');
 
     await eventually(async () => expect(await statuses()).toEqual({ SUCCESS: 20 }));
@@ -406,13 +406,13 @@ describe('A claim whose answer was lost', () => {
 
   it('is run all the same when its workflow is started again just then', async () => {
     const app = await startApp();
-    const start = app.gates.hold('INSERT INTO dbos.workflows', 'unsent');
-    const claim = app.gates.hold(`SET status = 'PENDING'`, 'unsent');
+    const start = app.gates.hold('dbos.start_workflows', 'unsent');
+    const claim = app.gates.hold('dbos.claim_workflows', 'unsent');
     await claim.reached;
     const again = app.workflows.start(Crowd, { workflowId: 'Crowd-1' }).run();
     await start.reached;
     await leaveBehind('Crowd', 1, 'ENQUEUED');
-    app.faults.loseAnswerOfNext(`SET status = 'PENDING'`);
+    app.faults.loseAnswerOfNext('dbos.claim_workflows');
     claim.open();
     await eventually(() => expect(app.faults.matching('recovery_attempts +')).not.toEqual([]));
 
@@ -424,8 +424,8 @@ describe('A claim whose answer was lost', () => {
 
   it('is run all the same when the claim itself comes after it was given up', async () => {
     const app = await startApp({ statementTimeoutMs: 400 });
-    const late = app.gates.hold(`SET status = 'PENDING'`, 'unsent');
-    const next = app.gates.hold(`SET status = 'PENDING'`, 'unsent', { after: 1 });
+    const late = app.gates.hold('dbos.claim_workflows', 'unsent');
+    const next = app.gates.hold('dbos.claim_workflows', 'unsent', { after: 1 });
     await next.reached; // the strays of the one before have been looked for
     await leaveBehind('Crowd', 1, 'ENQUEUED');
     late.open();
@@ -438,13 +438,13 @@ describe('A claim whose answer was lost', () => {
 
   it('takes nothing any more when it comes after the last search for what it had taken', async () => {
     const app = await startApp({ statementTimeoutMs: 400 });
-    const late = app.gates.hold(`SET status = 'PENDING'`, 'unsent');
+    const late = app.gates.hold('dbos.claim_workflows', 'unsent');
     await eventually(() =>
       expect(app.faults.matching('recovery_attempts +').length).toBeGreaterThan(1),
     );
-    const next = app.gates.hold(`SET status = 'PENDING'`, 'unsent');
+    const next = app.gates.hold('dbos.claim_workflows', 'unsent');
     await next.reached;
-    const carriedOut = app.gates.hold(`SET status = 'PENDING'`, 'committed');
+    const carriedOut = app.gates.hold('dbos.claim_workflows', 'committed');
     await leaveBehind('Crowd', 1, 'ENQUEUED');
     late.open();
     await carriedOut.reached;
@@ -457,7 +457,7 @@ describe('A claim whose answer was lost', () => {
 
   it('costs a workflow nothing of its budget: nothing of it has run', async () => {
     const app = await startApp();
-    app.faults.loseAnswerOfNext(`SET status = 'PENDING'`, 3);
+    app.faults.loseAnswerOfNext('dbos.claim_workflows', 3);
     await leaveBehind('Never', 1, 'ENQUEUED');
 
     expect(await app.workflows.handle('Never-1').result()).toBe('result 0');

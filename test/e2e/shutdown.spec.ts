@@ -142,7 +142,7 @@ describe('The end of an application', () => {
 
   it('leaves no executor behind when a heartbeat is under way at its end', async () => {
     const nestApp = await startGatedApp({ url: apps.url });
-    const heartbeat = nestApp.gates.hold('beat AS', 'unsent');
+    const heartbeat = nestApp.gates.hold('dbos.heartbeat', 'unsent');
     const leaving = nestApp.gates.hold('DELETE FROM dbos.executors WHERE', 'committed');
     await heartbeat.reached;
 

@@ -181,7 +181,7 @@ describe('A step outside of a workflow', () => {
     expect(await payments.balance('4711')).toBe('balance of 4711');
     await expect(payments.outer()).rejects.toThrow('inner 1');
     expect(payments.inner).toBe(1);
-    expect(app.faults.matching('INSERT INTO dbos.steps')).toEqual([]);
+    expect(app.faults.matching('dbos.write_transitions')).toEqual([]);
   });
 
   it('is an ordinary call of the function, at its first attempt', async () => {

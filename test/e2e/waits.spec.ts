@@ -11,11 +11,11 @@ const HOUR_MS = 3_600_000;
 const engines = useTestEngines();
 
 /** Looks for workflows to wake as often as `lookForSleepers` lets time pass. */
-const OFTEN = { delayedPollIntervalMs: 1_000 };
+const OFTEN = { pollIntervalMs: 1_000 };
 
 /** Lets time pass until the engine has looked once more for workflows to wake. */
 async function lookForSleepers({ clock, faults }: TestEngine): Promise<void> {
-  const countLooks = (): number => faults.matching('wake_at <= now()').length;
+  const countLooks = (): number => faults.matching('dbos.claim_workflows').length;
   const before = countLooks();
   await eventually(() => {
     clock.advance(1_000);

@@ -24,7 +24,6 @@ export interface DirectEngine {
 
 const QUICK = {
   pollIntervalMs: 20,
-  delayedPollIntervalMs: 50,
   shutdown: { graceMs: 200 },
 } as const;
 
@@ -37,6 +36,7 @@ export async function startDirectEngine(
   const logger = { ...SILENT_LOGGER, warn: (message: string) => void warnings.push(message) };
   const repository = new PrismaCheckpointRepository(() => client, {
     migrate: false,
+    session: false,
     logger,
     ...options,
   });

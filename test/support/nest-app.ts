@@ -47,7 +47,6 @@ export interface NestApp {
 export const QUICK = {
   sessionUrl: false,
   pollIntervalMs: 20,
-  delayedPollIntervalMs: 20,
   shutdown: { graceMs: 200 },
 } as const;
 

@@ -45,8 +45,8 @@ export class StoppingPoints {
 }
 
 function labelsOf(sql: string, values: readonly unknown[]): string[] {
-  if (sql.includes('INSERT INTO dbos.workflows')) return ['start'];
-  if (!sql.includes('INSERT INTO dbos.steps')) return [];
+  if (sql.includes('dbos.start_workflows')) return ['start'];
+  if (!sql.includes('dbos.write_transitions')) return [];
   const [, steps, settlements] = values.map((value) => JSON.parse(String(value)) as unknown[]);
   return [
     ...((steps ?? []) as Array<{ step_id: string }>).map(({ step_id }) => `checkpoint ${step_id}`),

@@ -35,7 +35,6 @@ export interface TestApp {
 
 const QUICK = {
   pollIntervalMs: 20,
-  delayedPollIntervalMs: 20,
   shutdown: { graceMs: 200 },
 } as const;
 

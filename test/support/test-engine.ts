@@ -39,7 +39,7 @@ export interface TestEngine {
 }
 
 /** Long, so that nobody but the loops waits for them: a timer tells whose it is. */
-const RARELY = { pollIntervalMs: 77_777, delayedPollIntervalMs: 77_777 };
+const RARELY = { pollIntervalMs: 77_777 };
 const WORKFLOW = 'Scripted';
 /** Makes jitter nothing: delays are what they were without it. */
 const NO_JITTER = 0.5;

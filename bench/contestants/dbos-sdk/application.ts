@@ -2,7 +2,10 @@
 import { DBOS, type DBOSConfig } from '@dbos-inc/dbos-sdk';
 import type { Contestant, Engine, LaunchSettings } from '../../harness/contestant.js';
 
-type Tuning = Omit<DBOSConfig, 'name' | 'systemDatabaseUrl' | 'executorID' | 'applicationVersion'>;
+export type Tuning = Omit<
+  DBOSConfig,
+  'name' | 'systemDatabaseUrl' | 'executorID' | 'applicationVersion'
+>;
 
 const HOUR_MS = 3_600_000;
 
@@ -14,10 +17,18 @@ export function dbosContestant(tuning: Tuning): Contestant {
   };
 }
 
-async function launchApplication(
-  tuning: Tuning,
-  { url, executorId, work }: LaunchSettings,
-): Promise<Engine> {
+export function configOf(tuning: Tuning, { url, executorId }: LaunchSettings): DBOSConfig {
+  return {
+    ...tuning,
+    name: 'bench',
+    systemDatabaseUrl: url,
+    executorID: executorId,
+    applicationVersion: 'bench', // the default is a hash of the registered functions' source
+  };
+}
+
+async function launchApplication(tuning: Tuning, settings: LaunchSettings): Promise<Engine> {
+  const { work } = settings;
   const run = DBOS.registerWorkflow(
     async (steps: number) => {
       let value = 0;
@@ -36,18 +47,14 @@ async function launchApplication(
     },
     { name: 'sleeper' },
   );
-  DBOS.setConfig({
-    ...tuning,
-    name: 'bench',
-    systemDatabaseUrl: url,
-    executorID: executorId,
-    applicationVersion: 'bench', // the default is a hash of the registered functions' source
-  });
+  DBOS.setConfig(configOf(tuning, settings));
   await DBOS.launch();
   return {
     execute: async (steps) => (await DBOS.startWorkflow(run)(steps)).getResult(),
     start: async (steps) => void (await DBOS.startWorkflow(run)(steps)),
     startSleeper: async (index) => void (await DBOS.startWorkflow(sleeper)(index)),
+    listNewest: async (limit) =>
+      (await DBOS.listWorkflows({ status: 'SUCCESS', limit, sortDesc: true })).length,
     close: () => DBOS.shutdown(),
   };
 }

@@ -1,23 +1,19 @@
-/** Group commit: whatever is pending when one of two lanes is free leaves as one prepared, fenced statement. */
+/** All transitions of a group in one prepared, fenced statement. */
 import type pg from 'pg';
+import { GroupCommit } from './group-commit.js';
 import { NotOwnedError, type End, type NewStep, type NewWorkflow, type Store } from './store.js';
 
-const LANES = 2;
-
-interface Batch {
+interface Transitions {
   readonly starts: NewWorkflow[];
   readonly steps: NewStep[];
   readonly ends: End[];
-  /** Settles when the batch is durable. */
-  readonly written: Promise<void>;
-  readonly resolve: () => void;
-  readonly reject: (error: unknown) => void;
 }
 
 export class BatchedStatements implements Store {
-  private pending = newBatch();
-  private isScheduled = false;
-  private busyLanes = 0;
+  private readonly group = new GroupCommit<Transitions>(
+    () => ({ starts: [], steps: [], ends: [] }),
+    (transitions) => this.write(transitions),
+  );
 
   constructor(
     private readonly pool: pg.Pool,
@@ -25,46 +21,19 @@ export class BatchedStatements implements Store {
   ) {}
 
   start(workflow: NewWorkflow): Promise<void> {
-    this.pending.starts.push(workflow);
-    return this.join();
+    return this.group.add(({ starts }) => starts.push(workflow));
   }
 
   record(step: NewStep): Promise<void> {
-    this.pending.steps.push(step);
-    return this.join();
+    return this.group.add(({ steps }) => steps.push(step));
   }
 
   finish(end: End): Promise<void> {
-    this.pending.ends.push(end);
-    return this.join();
-  }
-
-  private join(): Promise<void> {
-    const { written } = this.pending;
-    this.schedule();
-    return written;
-  }
-
-  private schedule(): void {
-    if (this.isScheduled || this.busyLanes === LANES) return;
-    this.isScheduled = true;
-    setImmediate(() => {
-      this.isScheduled = false;
-      void this.send(this.pending);
-    });
-  }
-
-  private async send(batch: Batch): Promise<void> {
-    this.pending = newBatch();
-    this.busyLanes += 1;
-    await this.write(batch).then(batch.resolve, batch.reject);
-    this.busyLanes -= 1;
-    const { starts, steps, ends } = this.pending;
-    if (starts.length + steps.length + ends.length > 0) this.schedule();
+    return this.group.add(({ ends }) => ends.push(end));
   }
 
   /** Nothing depends on anything else in the same batch: whoever submits waits for the batch before. */
-  private async write({ starts, steps, ends }: Batch): Promise<void> {
+  private async write({ starts, steps, ends }: Transitions): Promise<void> {
     const { rows } = await this.pool.query<{ recorded: string; finished: string }>({
       name: 'batch',
       text: `WITH started AS (
@@ -102,14 +71,4 @@ export class BatchedStatements implements Store {
     const isOwned = Number(row?.recorded) === steps.length && Number(row?.finished) === ends.length;
     if (!isOwned) throw new NotOwnedError('of this batch');
   }
-}
-
-function newBatch(): Batch {
-  let resolve = (): void => undefined;
-  let reject: Batch['reject'] = () => undefined;
-  const written = new Promise<void>((onWritten, onFailure) => {
-    resolve = onWritten;
-    reject = onFailure;
-  });
-  return { starts: [], steps: [], ends: [], written, resolve, reject };
 }

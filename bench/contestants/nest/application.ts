@@ -13,10 +13,10 @@ import type { PrismaClient } from '../../generated/prisma/client.js';
 import type { Engine, LaunchSettings } from '../../harness/contestant.js';
 import { Work } from '../../harness/work.js';
 
-const PRISMA = Symbol('PrismaClient');
+export const PRISMA = Symbol('PrismaClient');
 
 @Injectable()
-class BenchSteps {
+export class BenchSteps {
   constructor(@Inject(Work) private readonly work: Work) {}
 
   @Step()
@@ -77,6 +77,8 @@ export async function launchApplication(
     execute: (steps) => workflows.execute(BenchWorkflows).run(steps),
     start: async (steps) => void (await workflows.start(BenchWorkflows).run(steps)),
     startSleeper: async (index) => void (await workflows.start(BenchWorkflows).sleeper(index)),
+    listNewest: async (limit) =>
+      (await workflows.list({ status: 'SUCCESS', limit })).workflows.length,
     close: async () => {
       await app.close();
       await prisma.$disconnect();

@@ -1,5 +1,14 @@
 /** The public API. */
 export * from './core/errors.js';
+export * from './core/queue-errors.js';
+export type {
+  DeduplicationPolicy,
+  EnqueueOptions,
+  PartitionLimits,
+  QueueLimits,
+  QueueOptions,
+  RateLimit,
+} from './core/queue.js';
 export type { Duration } from './core/duration.js';
 export type { WorkflowStatus, TerminalStatus } from './core/status.js';
 export {
@@ -18,6 +27,9 @@ export type { StepReport } from './engine/step-report.js';
 export type { StartOptions } from './engine/starter.js';
 export type { RecoveryReport } from './engine/engine.js';
 export { WorkflowHandle, type ResultOptions, type WorkflowStatusReport } from './engine/handle.js';
+export type { DebounceOptions } from './engine/debouncer.js';
+export type { QueueReport } from './engine/queues.js';
+export type { ListQuery, WorkflowPageReport } from './engine/listing.js';
 export { DbosModule } from './nest/dbos.module.js';
 export { DbosHealth, type DbosReadiness } from './nest/dbos-health.js';
 export { DbosHealthController } from './nest/dbos-health.controller.js';
@@ -29,5 +41,7 @@ export {
   type StepDecoratorOptions,
   type WorkflowDecoratorOptions,
 } from './nest/decorators.js';
+export { Queue, type EnqueueItem, type EnqueuingMany } from './nest/queue.js';
+export { InjectQueue, getQueueToken, type QueueAsyncOptions } from './nest/queue-module.js';
 export { WorkflowContext } from './nest/workflow-context.js';
 export { WorkflowService } from './nest/workflow.service.js';

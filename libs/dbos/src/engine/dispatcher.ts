@@ -1,19 +1,30 @@
-/** Takes waiting workflows from the database as long as there are free slots, and hands them to the executor. */
+/**
+ * Takes waiting workflows from the database as long as there are free slots, and hands them to the executor. The same
+ * statement wakes what is due, so that sleepers cost no loop of their own.
+ */
 import type { Clock } from '../core/clock.js';
 import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
-import type { ClaimedWorkflow } from '../repository/queue-repository.js';
+import type { ClaimAnswer, ClaimedWorkflow } from '../repository/queue-repository.js';
 import type { StepRecord } from '../repository/step-repository.js';
 import type { DatabaseTime } from './database-time.js';
 import type { Executor } from './executor.js';
 import type { ExecutorIdentity } from './executor-identity.js';
 import type { Lease } from './lease.js';
 import { Loop, type LoopSettings } from './loop.js';
+import type { QueueRegistry } from './queue-registry.js';
+import type { Notifier } from '../repository/notifier.js';
 import type { RecoveryLog } from './recovery-log.js';
 import type { WorkflowRegistry } from './registry.js';
 import type { Slots } from './slots.js';
 
 /** Most workflows claimed in one statement: bounds the memory of their inputs and histories. */
 const MAX_CLAIM = 100;
+
+/** While notifications come in, one look in so many is enough. */
+const POLLS_SPARED = 6;
+
+/** Leases between two reconciliations. */
+const RECONCILED_AFTER = 3;
 
 /** A claim is given up after this long, and cannot take anything later however late it comes to the server. */
 const CLAIM_VALID_MS = 2_000;
@@ -27,8 +38,12 @@ export interface DispatcherParts {
   readonly clock: Clock;
   readonly repository: CheckpointRepository;
   readonly registry: WorkflowRegistry;
+  readonly queues: QueueRegistry;
   readonly executor: Executor;
   readonly slots: Slots;
+  readonly notifier: Notifier;
+  /** Whether workflows run here at all. */
+  readonly runsWorkflows: boolean;
   readonly recovery: RecoveryLog;
   /** Ids of workflows that are being started here and may already be owned. */
   readonly starting: () => Iterable<string>;
@@ -45,6 +60,10 @@ export class Dispatcher extends Loop {
   private reconcileAt: number;
   /** More may be waiting than there were slots for. */
   private starved = false;
+  /** Queues in which more waits than their limits let out. */
+  private heldBack: ReadonlySet<string> = new Set();
+  /** Queues (empty: none) on which something was put here, and which others have not been told of. */
+  private readonly offers = new Set<string>();
 
   constructor(
     private readonly parts: DispatcherParts,
@@ -77,6 +96,28 @@ export class Dispatcher extends Loop {
     if (this.starved) this.wake();
   }
 
+  /**
+   * Something waits, on a queue or on none, now or after a delay. Others are told only of what cannot be taken here: they
+   * would all come for it.
+   */
+  offered(queue = '', delayMs = 0): void {
+    if (delayMs > 0) return this.wakeWithin(delayMs);
+    this.offers.add(queue);
+    if (!this.parts.runsWorkflows) this.passOn(() => true);
+    else this.wake();
+  }
+
+  private passOn(isTooMuch: (queue: string) => boolean): void {
+    for (const queue of this.offers)
+      if (isTooMuch(queue)) this.parts.notifier.notify('work', queue);
+    this.offers.clear();
+  }
+
+  /** Something of a queue has ended here: its limits may let out more. */
+  queueFreed(queue: string): void {
+    if (this.heldBack.has(queue)) this.wake();
+  }
+
   async tick(): Promise<number | void> {
     this.lookAgainAfterExpiry();
     await this.reconcile();
@@ -84,24 +125,41 @@ export class Dispatcher extends Loop {
     if (!this.parts.lease.isValid) return undefined; // who may be dead takes nothing
     const limit = Math.min(this.parts.slots.free, MAX_CLAIM);
     this.starved = limit === 0;
-    if (this.starved) return undefined;
+    if (this.starved) {
+      this.passOn(() => true);
+      return this.pauseMs;
+    }
     const executorId = this.parts.identity.id;
-    const claimed = await this.claim(executorId, limit);
+    const { claimed, againInMs, heldBack } = await this.claim(executorId, limit);
+    this.heldBack = new Set(heldBack);
     await this.dispatch(executorId, claimed);
     this.starved = claimed.length === limit;
+    this.passOn((queue) => this.starved || this.heldBack.has(queue) || !this.hears(queue));
     if (this.starved) return 0;
     this.parts.recovery.queueDrained();
-    return undefined;
+    if (againInMs !== null) this.wakeWithin(againInMs);
+    return this.pauseMs;
+  }
+
+  private hears(queue: string): boolean {
+    return queue === '' || this.parts.queues.hears(queue);
+  }
+
+  /** Nobody need ask often who is told. */
+  private get pauseMs(): number | undefined {
+    return this.parts.notifier.isListening
+      ? this.spread(this.intervalMs * POLLS_SPARED)
+      : undefined;
   }
 
   /**
-   * Once a lease, whether suspected or not: what has been ours for a lease and neither runs nor is being started. So no
+   * Once in a few leases, whether suspected or not: what has been ours for a lease and neither runs nor is being started. So no
    * workflow is left behind by a way of losing it that nobody thought of.
    */
   private async reconcile(): Promise<void> {
     const { repository, identity, lease, time, clock } = this.parts;
     if (clock.monotonic() < this.reconcileAt) return;
-    this.reconcileAt = clock.monotonic() + lease.durationMs;
+    this.reconcileAt = clock.monotonic() + lease.durationMs * RECONCILED_AFTER;
     const before = new Date(time.nowMs() - lease.durationMs);
     const executorIds = [identity.id];
     const except = this.knownIds();
@@ -118,12 +176,13 @@ export class Dispatcher extends Loop {
     this.mayHaveStrays = true;
   }
 
-  private async claim(executorId: string, limit: number): Promise<ClaimedWorkflow[]> {
-    const { repository, registry, time, clock } = this.parts;
+  private async claim(executorId: string, limit: number): Promise<ClaimAnswer> {
+    const { repository, registry, queues, time, clock } = this.parts;
     try {
       return await repository.queues.claim({
         executorId,
         names: registry.names(),
+        queues: queues.listening(),
         limit,
         validForMs: CLAIM_VALID_MS,
         expiresAt: new Date(time.nowMs() + CLAIM_VALID_MS),

@@ -29,10 +29,18 @@ export interface EngineOptions {
    * `parkAfterMs`, do not count. Default 1,000.
    */
   readonly maxConcurrentWorkflows?: number;
-  /** Longest pause between two looks for claimable workflows and for outcomes of other processes. Default 1,000. */
+  /**
+   * Longest pause between two looks for claimable and due workflows and for outcomes of other processes. Default 1,000;
+   * while notifications come in, claimable ones are looked for only every sixth of them.
+   */
   readonly pollIntervalMs?: number;
-  /** Longest pause between two looks for delayed workflows that another process left. Default 5,000. */
-  readonly delayedPollIntervalMs?: number;
+  /** The queues this process claims from. Default: all that it registers. */
+  readonly listen?: readonly string[];
+  /**
+   * Whether workflows run here. A process for which this is false starts and enqueues them, and leaves them to others.
+   * Default true.
+   */
+  readonly runWorkflows?: boolean;
   /** A sleep longer than this leaves memory: the database wakes the workflow. Default 10,000. */
   readonly parkAfterMs?: number;
   /** How long a caller outside of a workflow waits for an unreachable database. Default 30,000. */
@@ -72,11 +80,8 @@ export function resolveEngineOptions(options: EngineOptions, { clock, random }: 
       1,
     ),
     pollIntervalMs: number('pollIntervalMs', options.pollIntervalMs ?? 1_000, 1),
-    delayedPollIntervalMs: number(
-      'delayedPollIntervalMs',
-      options.delayedPollIntervalMs ?? 5_000,
-      1,
-    ),
+    listen: options.listen?.map((name) => assertIdentifier('listen: a queue name', name)),
+    runWorkflows: options.runWorkflows ?? true,
     parkAfterMs: number('parkAfterMs', options.parkAfterMs ?? 10_000, 0),
     databasePatienceMs: number('databasePatienceMs', options.databasePatienceMs ?? 30_000, 1),
     shutdownTimes: shutdownTimes(options.shutdown ?? {}),

@@ -1,40 +1,32 @@
 /** The engine: put together from its parts, launched, used and shut down. Knows neither Nest nor Prisma. */
-import { EngineNotRunningError, OwnershipLostError, RunCancelledError } from '../core/errors.js';
+import { EngineNotRunningError, RunCancelledError } from '../core/errors.js';
 import { assertIdentifier } from '../core/identifiers.js';
 import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
 import type { UnfinishedCounts } from '../repository/workflow-repository.js';
-import { Branches } from './branches.js';
+import { assemble, type Assembly } from './assembly.js';
 import { checkpoint } from './checkpoint.js';
-import { DatabaseTime } from './database-time.js';
-import { DelayedRelease } from './delayed-release.js';
-import { Dispatcher } from './dispatcher.js';
+import type { DebounceOptions } from './debouncer.js';
 import {
   resolveEngineOptions,
   type ClockAndChance,
   type EngineOptions,
   type ResolvedEngineOptions,
 } from './engine-options.js';
-import { Executor } from './executor.js';
-import { Flow } from './flow.js';
+import type { Flow } from './flow.js';
 import { WorkflowHandle, type HandleParts } from './handle.js';
-import { Lease } from './lease.js';
-import { Membership } from './membership.js';
-import { OutcomeCodec } from './outcome.js';
-import { OutcomeWatch } from './outcome-watch.js';
-import { Patience } from './patience.js';
-import { Recovery } from './recovery.js';
-import { RecoveryLog, type RecoveryCounts } from './recovery-log.js';
+import { listWorkflows, type ListQuery, type WorkflowPageReport } from './listing.js';
+import type { QueueRegistry } from './queue-registry.js';
+import { Queues } from './queues.js';
+import type { RecoveryCounts } from './recovery-log.js';
 import {
   defineWorkflow,
-  WorkflowRegistry,
   type WorkflowDefinition,
   type WorkflowOptions,
+  type WorkflowRegistry,
 } from './registry.js';
-import { RunScopes } from './run-scope.js';
+import type { RunScopes } from './run-scope.js';
 import { Shutdown } from './shutdown.js';
-import { Slots } from './slots.js';
-import { Sleeper } from './sleep.js';
-import { Starter, type StartOptions } from './starter.js';
+import type { StartOptions } from './starter.js';
 import { stepReport, type StepReport } from './step-report.js';
 
 /** How recovery stands here, and what is unfinished in the whole database. */
@@ -43,22 +35,9 @@ export interface RecoveryReport extends RecoveryCounts, UnfinishedCounts {
 }
 
 export class Engine {
-  readonly registry = new WorkflowRegistry();
-  readonly scopes = new RunScopes();
-  readonly flow: Flow;
+  readonly queues: Queues;
   private readonly options: ResolvedEngineOptions;
-  private readonly codec: OutcomeCodec;
-  private readonly recoveryLog = new RecoveryLog();
-  private readonly slots: Slots;
-  private readonly lease: Lease;
-  private readonly patience: Patience;
-  private readonly executor: Executor;
-  private readonly starter: Starter;
-  private readonly outcomes: OutcomeWatch;
-  private readonly dispatcher: Dispatcher;
-  private readonly delayed: DelayedRelease;
-  private readonly membership: Membership;
-  private readonly recoveryLoop: Recovery;
+  private readonly parts: Assembly;
   private state: 'new' | 'launching' | 'launched' | 'running' | 'stopping' | 'stopped' = 'new';
   private stopped: Promise<void> | undefined;
 
@@ -67,68 +46,27 @@ export class Engine {
     private readonly repository: CheckpointRepository,
     outside: ClockAndChance = {},
   ) {
-    const resolved = resolveEngineOptions(options, outside);
-    const { clock, random, logger, pollIntervalMs } = resolved;
-    this.options = resolved;
-    this.codec = new OutcomeCodec(resolved.serializers);
-    this.patience = new Patience(clock, resolved.databasePatienceMs);
-    this.slots = new Slots(resolved.maxConcurrentWorkflows, () => this.dispatcher.slotFreed());
-    const { registry, scopes, codec, slots, patience } = this;
-    const { applicationVersion, identity } = resolved;
-    const time = new DatabaseTime(clock);
-    const lease = (this.lease = new Lease(clock, resolved.leaseMs));
-    const loop = { clock, random, logger };
-    const polled = { ...loop, intervalMs: pollIntervalMs };
-    // What most parts need; each names in its own interface what it takes of it.
-    const common = {
-      identity,
-      applicationVersion,
-      repository,
-      registry,
-      scopes,
-      codec,
-      slots,
-      patience,
-      lease,
-      time,
-      clock,
-      logger,
-      recovery: this.recoveryLog,
-    };
-    const executor = (this.executor = new Executor({
-      ...common,
-      outcomes: () => this.outcomes,
-      onStray: () => this.dispatcher.suspectStrays({ haveRun: true }),
-      onParked: () => this.delayed.wake(),
-    }));
-    const wakeDispatcher = (): void => this.dispatcher.wake();
-    this.outcomes = new OutcomeWatch(repository.workflows, executor, pollIntervalMs, loop);
-    this.starter = new Starter({
-      ...common,
-      executor,
-      mayOwn: () => lease.isValid && !this.dispatcher.isLookingForStrays,
-      onEnqueued: wakeDispatcher,
-      onStray: () => this.dispatcher.suspectStrays({ haveRun: false }),
-    });
-    this.dispatcher = new Dispatcher(
-      { ...common, executor, starting: () => this.starter.starting },
-      polled,
-    );
-    const delayedLoop = { ...loop, intervalMs: resolved.delayedPollIntervalMs };
-    this.delayed = new DelayedRelease(repository.queues, wakeDispatcher, delayedLoop);
-    this.recoveryLoop = new Recovery({ ...common, onRequeued: wakeDispatcher }, polled);
-    const onExpelled = (): void => executor.interruptAll((id) => new OwnershipLostError(id));
-    const onDead = (ids: readonly string[]): void => this.recoveryLoop.found(ids);
-    this.membership = new Membership({ ...common, onExpelled, onDead }, loop);
-    this.flow = this.flowWith(time);
+    this.options = resolveEngineOptions(options, outside);
+    this.parts = assemble(this.options, repository);
+    const { common, enqueuer, dispatcher } = this.parts;
+    const operation = this.operation.bind(this);
+    this.queues = new Queues({ ...common, enqueuer, dispatcher, operation });
   }
 
-  private flowWith(time: DatabaseTime): Flow {
-    const { clock, random, parkAfterMs } = this.options;
-    const { scopes } = this;
-    const surroundings = { scopes, clock, random, longWaitMs: parkAfterMs };
-    const sleeper = new Sleeper(clock, time, parkAfterMs);
-    return new Flow(surroundings, sleeper, new Branches(scopes), time);
+  get registry(): WorkflowRegistry {
+    return this.parts.common.registry;
+  }
+
+  get queueRegistry(): QueueRegistry {
+    return this.parts.common.queues;
+  }
+
+  get scopes(): RunScopes {
+    return this.parts.common.scopes;
+  }
+
+  get flow(): Flow {
+    return this.parts.flow;
   }
 
   /**
@@ -151,7 +89,7 @@ export class Engine {
 
   /** Whether workflows are claimed and run here: launched, admitted, not shutting down, and not declared dead. */
   get isRunning(): boolean {
-    return this.state === 'running' && this.lease.isValid;
+    return this.state === 'running' && this.parts.common.lease.isValid;
   }
 
   /**
@@ -166,16 +104,19 @@ export class Engine {
       );
     }
     this.state = 'launching';
-    const { repository, recoveryLog, registry, options } = this;
+    const { repository, registry, options } = this;
+    const { common, membership, recoveryLoop, starter } = this.parts;
     registry.close();
-    recoveryLog.scanning();
+    this.queueRegistry.close();
+    common.recovery.scanning();
     await repository.prepare();
-    await this.membership.join();
-    this.membership.start();
-    await this.recoveryLoop.tick();
+    await this.declareQueues();
+    await membership.join();
+    membership.start();
+    await recoveryLoop.tick();
     const resumed = await repository.workflows.resumeSuspended(registry.names());
     const unfinished = await repository.workflows.countUnfinished(registry.names());
-    recoveryLog.requeued([]);
+    common.recovery.requeued([]);
     options.logger.log('Workflow engine launched', {
       executorId: this.executorId,
       workflows: registry.names().length,
@@ -184,16 +125,24 @@ export class Engine {
     });
     this.warnOfStranded(unfinished);
     this.state = 'launched';
-    this.starter.open();
-    this.recoveryLoop.start();
+    starter.open();
+    recoveryLoop.start();
   }
 
   /** Lets workflows run: from the next turn of the event loop on they are claimed. */
   admit(): void {
     if (this.state !== 'launched') return; // shut down before the application had started
     this.state = 'running';
-    this.slots.open();
-    for (const loop of [this.dispatcher, this.delayed, this.outcomes]) loop.start();
+    const { common, outcomes, dispatcher } = this.parts;
+    outcomes.start();
+    if (!this.options.runWorkflows) return;
+    common.slots.open();
+    dispatcher.start();
+  }
+
+  private async declareQueues(): Promise<void> {
+    const queues = this.queueRegistry.all();
+    if (queues.length > 0) await this.repository.queues.declare(queues);
   }
 
   /** Starts a workflow, as a child when a workflow calls. Resolves once it is durable. */
@@ -204,7 +153,9 @@ export class Engine {
   ): Promise<WorkflowHandle<R>> {
     const call = { definition: this.registry.get(name), args, options };
     const scope = this.scopes.outsideSteps('Starting a workflow');
-    const id = await (scope ? this.starter.startChild(scope, call) : this.starter.start(call));
+    const id = await (scope
+      ? this.parts.starter.startChild(scope, call)
+      : this.parts.starter.start(call));
     return this.handle<R>(id);
   }
 
@@ -214,20 +165,26 @@ export class Engine {
     if (!scope) return (await this.start<R>(name, args, options)).result();
     const call = { definition: this.registry.get(name), args, options };
     const [startId, resultId] = [scope.sequence.takeId(), scope.sequence.takeId()];
-    const childId = await this.starter.startChild(scope, call, startId);
+    const childId = await this.parts.starter.startChild(scope, call, startId);
     return this.handle<R>(childId).resultInWorkflow(scope, undefined, resultId);
+  }
+
+  /** Starts a workflow once calls under a key have ceased for a while; resolves with the handle of what waits. */
+  async debounce<R>(
+    name: string,
+    args: readonly unknown[],
+    options: DebounceOptions,
+  ): Promise<WorkflowHandle<R>> {
+    return this.handle<R>(await this.parts.debouncer.debounce(name, args, options));
   }
 
   /** A reference to any workflow, without asking whether it exists. */
   handle<R>(workflowId: string): WorkflowHandle<R> {
-    const { repository, outcomes, codec, scopes, options } = this;
+    const { common, outcomes } = this.parts;
     const parts: HandleParts = {
-      workflows: repository.workflows,
+      ...common,
+      workflows: this.repository.workflows,
       outcomes,
-      codec,
-      scopes,
-      clock: options.clock,
-      patience: this.patience,
       isAdmitting: () => this.state === 'running' || this.state === 'stopping',
     };
     return new WorkflowHandle<R>(assertIdentifier('A workflow id', workflowId), parts);
@@ -238,8 +195,16 @@ export class Engine {
     const id = assertIdentifier('A workflow id', workflowId);
     return this.operation('workflows.steps', async () => {
       const records = await this.repository.steps.list(id);
-      return records.map((record) => stepReport(record, this.codec));
+      return records.map((record) => stepReport(record, this.parts.common.codec));
     });
+  }
+
+  /** Workflows, the newest first. @throws InvalidArgumentError */
+  async list(query: ListQuery): Promise<WorkflowPageReport> {
+    const { codec } = this.parts.common;
+    return this.operation('workflows.list', () =>
+      listWorkflows(this.repository.workflows, codec, query),
+    );
   }
 
   /** Ends workflows that have no outcome yet as CANCELLED; returns the ids it changed. */
@@ -248,9 +213,10 @@ export class Engine {
     workflowIds.forEach((id) => assertIdentifier('A workflow id', id));
     return this.operation('workflows.cancel', async () => {
       const cancelled = await this.repository.workflows.cancel(workflowIds);
+      const { executor, outcomes } = this.parts;
       for (const id of cancelled) {
-        this.executor.runsOf(id).forEach((run) => run.interrupt(new RunCancelledError(id)));
-        this.outcomes.left(id);
+        executor.runsOf(id).forEach((run) => run.interrupt(new RunCancelledError(id)));
+        outcomes.left(id);
       }
       return cancelled;
     });
@@ -262,7 +228,7 @@ export class Engine {
     workflowIds.forEach((id) => assertIdentifier('A workflow id', id));
     return this.operation('workflows.resume', async () => {
       const resumed = await this.repository.workflows.resume(workflowIds);
-      this.dispatcher.wake();
+      this.parts.dispatcher.offered();
       return resumed;
     });
   }
@@ -270,7 +236,7 @@ export class Engine {
   async recovery(): Promise<RecoveryReport> {
     return this.operation('workflows.recovery', async () => {
       const unfinished = await this.repository.workflows.countUnfinished(this.registry.names());
-      return { executorId: this.executorId, ...this.recoveryLog.counts(), ...unfinished };
+      return { executorId: this.executorId, ...this.parts.common.recovery.counts(), ...unfinished };
     });
   }
 
@@ -278,7 +244,7 @@ export class Engine {
   private operation<T>(name: string, work: () => Promise<T>): Promise<T> {
     const scope = this.scopes.current;
     if (scope && !scope.step) return checkpoint(scope, { name, produce: work });
-    return this.patience.with(work(), name, 'Try again.');
+    return this.parts.common.patience.with(work(), name, 'Try again.');
   }
 
   /**
@@ -296,21 +262,10 @@ export class Engine {
   private async stop(drainMs: number, graceMs: number): Promise<void> {
     const wasLaunched = this.state === 'launched' || this.state === 'running';
     this.state = 'stopping';
-    const { repository, starter, executor, dispatcher, delayed, outcomes } = this;
-    const { membership, recoveryLoop, options } = this;
-    const { identity } = options;
+    const { repository, parts, options } = this;
+    const { outcomes } = parts;
     if (wasLaunched) {
-      const parts = {
-        identity,
-        repository,
-        starter,
-        executor,
-        dispatcher,
-        delayed,
-        membership,
-        recoveryLoop,
-      };
-      await new Shutdown(parts, options.clock).run({ drainMs, graceMs });
+      await new Shutdown({ ...parts, ...parts.common }, options.clock).run({ drainMs, graceMs });
     }
     outcomes.halt();
     await repository.close();

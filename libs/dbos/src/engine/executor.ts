@@ -13,15 +13,19 @@ import {
   type RunInterruptedError,
 } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
+import { retryDelayMs } from '../core/retry.js';
+import type { EncodedValue } from '../core/serialization/serializer.js';
 import { isTerminal } from '../core/status.js';
 import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
 import type { ClaimedWorkflow } from '../repository/queue-repository.js';
 import type { Settlement } from '../repository/workflow-repository.js';
 import type { StepRecord } from '../repository/step-repository.js';
+import type { DatabaseTime } from './database-time.js';
 import { History } from './history.js';
 import type { Lease } from './lease.js';
 import type { OutcomeCodec } from './outcome.js';
 import type { OutcomeWatch } from './outcome-watch.js';
+import type { QueueRegistry } from './queue-registry.js';
 import type { RecoveryLog } from './recovery-log.js';
 import type { WorkflowDefinition, WorkflowRegistry } from './registry.js';
 import type { RunScopes } from './run-scope.js';
@@ -39,14 +43,17 @@ export interface ExecutorParts {
   readonly codec: OutcomeCodec;
   readonly scopes: RunScopes;
   readonly slots: Slots;
+  readonly queues: QueueRegistry;
   readonly lease: Lease;
+  readonly time: DatabaseTime;
+  readonly random: () => number;
   readonly recovery: RecoveryLog;
   readonly logger: Logger;
   readonly outcomes: () => OutcomeWatch;
   /** A run ended although the database may still show it as ours. */
   readonly onStray: () => void;
   /** A workflow left memory until a moment in the database. */
-  readonly onParked: () => void;
+  readonly onParked: (wakeAt: Date) => void;
 }
 
 export class Executor implements RunHost {
@@ -95,10 +102,14 @@ export class Executor implements RunHost {
     const owner = { workflowId, executorId, epoch };
     const run = new WorkflowRun(owner, name, new History(checkpoints), this);
     this.add(run);
+    this.parts.queues.began(claimed.queue);
     // Not in the context of the request that started it: a replay elsewhere has none either.
     const ending = this.inCleanContext(() => this.live(run, claimed))
       .catch((error: unknown) => this.abandon(run, error))
-      .finally(() => this.endings.delete(ending));
+      .finally(() => {
+        this.parts.queues.ended(claimed.queue);
+        this.endings.delete(ending);
+      });
     this.endings.add(ending);
   }
 
@@ -130,16 +141,19 @@ export class Executor implements RunHost {
       if (held) this.parts.slots.take();
       else this.parts.slots.give();
     };
+    let wakesAt = new Date(0);
     const left = new Promise<'parked'>((resolve) => {
       run.presence.observe({
         idle: () => slot(false),
         resumed: () => slot(true),
-        park: async (wakeAt) =>
-          (await this.settle(run, { status: 'DELAYED', wakeAt })) !== undefined,
+        park: async (wakeAt) => {
+          wakesAt = wakeAt;
+          return (await this.settle(run, { status: 'DELAYED', wakeAt })) !== undefined;
+        },
         forget: () => {
           run.root.close(new BranchClosedError());
           resolve('parked');
-          this.parts.onParked();
+          this.parts.onParked(wakesAt);
         },
       });
     });
@@ -169,6 +183,7 @@ export class Executor implements RunHost {
   private async conclude(run: WorkflowRun, settlement: Settlement | undefined): Promise<string> {
     const standing = settlement && (await this.settle(run, settlement));
     if (!standing) return run.interruption?.code ?? 'left';
+    if ('retryFrom' in standing) this.parts.onParked(standing.wakeAt);
     if (isTerminal(standing.status)) {
       this.parts.outcomes().publish({
         id: run.id,
@@ -195,9 +210,29 @@ export class Executor implements RunHost {
       `result of ${run.name}`,
     );
     if (run.interruption) return this.settlementOfInterrupted(run, run.interruption);
-    return outcome.output
-      ? { status: 'SUCCESS', output: outcome.output }
-      : { status: 'ERROR', error: outcome.error ?? this.encodeError(undefined) };
+    if (outcome.output) return { status: 'SUCCESS', output: outcome.output };
+    const error = outcome.error ?? this.encodeError(undefined);
+    return (await this.settlementOfRetried(run, claimed, error)) ?? { status: 'ERROR', error };
+  }
+
+  /** A queue may have failed workflows run again: from the last step that failed, for all before it stands. */
+  private async settlementOfRetried(
+    run: WorkflowRun,
+    { queue, failures }: ClaimedWorkflow,
+    error: EncodedValue,
+  ): Promise<Settlement | undefined> {
+    const policy = this.parts.queues.find(queue)?.retry;
+    if (!policy || failures >= policy.maxRetries) return undefined;
+    await run.confirmed(); // what is to be forgotten must stand before
+    const pauseMs = retryDelayMs(policy, failures + 1, this.parts.random());
+    const wakeAt = new Date(this.parts.time.nowMs() + pauseMs);
+    this.parts.logger.warn(`Workflow "${run.id}" failed and is run again`, {
+      workflowId: run.id,
+      queue,
+      failures: failures + 1,
+      retryInMs: Math.round(pauseMs),
+    });
+    return { status: 'DELAYED', wakeAt, error, retryFrom: run.failedAt };
   }
 
   /** Code that ends before its history does is not the code that made it, whether it returns or throws. */

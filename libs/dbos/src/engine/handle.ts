@@ -32,6 +32,13 @@ export interface WorkflowStatusReport {
   readonly status: WorkflowStatus;
   readonly executorId: string | null;
   readonly recoveryAttempts: number;
+  /** Runs that failed and were tried again. */
+  readonly failures: number;
+  /** The queue it was put on; null for one that was started. */
+  readonly queue: string | null;
+  readonly priority: number;
+  readonly partitionKey: string | null;
+  readonly deduplicationId: string | null;
   readonly parentId: string | null;
   readonly applicationVersion: string | null;
   readonly attributes: Readonly<Record<string, unknown>> | null;
@@ -171,6 +178,11 @@ export function statusReport(record: WorkflowRecord, codec: OutcomeCodec): Workf
     status: record.status,
     executorId: record.executorId,
     recoveryAttempts: record.recoveryAttempts,
+    failures: record.failures,
+    queue: record.queue,
+    priority: record.priority,
+    partitionKey: record.partitionKey,
+    deduplicationId: record.deduplicationId,
     parentId: record.parentId,
     applicationVersion: record.applicationVersion,
     attributes: record.attributes,

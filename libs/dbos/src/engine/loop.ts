@@ -26,6 +26,8 @@ export abstract class Loop {
   private wokenWhileTicking = false;
   private running = false;
   private failures = 0;
+  /** When the next tick is due at the latest (monotonic). */
+  private dueAt = Number.POSITIVE_INFINITY;
 
   /** When the last tick ended well; for health reports. */
   lastTickAt: Date | undefined;
@@ -52,6 +54,20 @@ export abstract class Loop {
     this.immediate ??= setImmediate(() => this.inCleanContext(() => this.run()));
   }
 
+  /** Ticks after `ms` at the latest. */
+  wakeWithin(ms: number): void {
+    const at = this.settings.clock.monotonic() + ms;
+    if (!this.running || at >= this.dueAt) return;
+    this.dueAt = at;
+    if (!this.ticking && !this.immediate) this.arm();
+  }
+
+  private arm(): void {
+    this.timer?.cancel();
+    const ms = Math.max(0, this.dueAt - this.settings.clock.monotonic());
+    this.timer = this.settings.clock.schedule(ms, () => this.wake());
+  }
+
   /** No tick begins any more. */
   halt(): void {
     this.running = false;
@@ -69,11 +85,13 @@ export abstract class Loop {
   private run(): void {
     this.immediate = undefined;
     this.wokenWhileTicking = false;
+    this.dueAt = Number.POSITIVE_INFINITY;
     this.ticking = this.tickOnce().then((pauseMs) => {
       this.ticking = undefined;
       if (!this.running) return;
       if (this.wokenWhileTicking && this.failures === 0) return this.wake();
-      this.timer = this.settings.clock.schedule(pauseMs, () => this.wake());
+      this.dueAt = Math.min(this.dueAt, this.settings.clock.monotonic() + pauseMs);
+      this.arm();
     });
   }
 
@@ -96,7 +114,11 @@ export abstract class Loop {
     }
   }
 
-  private spread(ms: number): number {
+  protected get intervalMs(): number {
+    return this.settings.intervalMs;
+  }
+
+  protected spread(ms: number): number {
     const random = (this.settings.random ?? Math.random)();
     return ms * (1 - JITTER + 2 * JITTER * random);
   }

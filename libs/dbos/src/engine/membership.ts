@@ -4,6 +4,7 @@ import { wait, type Clock } from '../core/clock.js';
 import { ExecutorIdTakenError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
+import type { Notifier } from '../repository/notifier.js';
 import type { ExecutorHolder } from '../repository/executor-repository.js';
 import type { DatabaseTime } from './database-time.js';
 import type { ExecutorIdentity } from './executor-identity.js';
@@ -12,7 +13,10 @@ import { Loop, type LoopSettings } from './loop.js';
 
 /** A lease is renewed this many times while it runs. */
 const HEARTBEATS_PER_LEASE = 3;
-const MAX_HEARTBEAT_INTERVAL_MS = 500;
+/** Often enough that a process whose session has ended shows itself alive before it is taken for dead. */
+const MAX_HEARTBEAT_INTERVAL_MS = 1_250;
+/** Without a session to tell it at once, a death is noticed within this of the end of the lease. */
+const UNHEARD_HEARTBEAT_INTERVAL_MS = 1_000;
 /** How often the process that waits for its own predecessor's lease looks again. */
 const TAKEOVER_POLL_MS = 100;
 
@@ -21,6 +25,7 @@ export interface MembershipParts {
   readonly applicationVersion: string | undefined;
   readonly repository: CheckpointRepository;
   readonly lease: Lease;
+  readonly notifier: Notifier;
   readonly time: DatabaseTime;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -52,6 +57,7 @@ export class Membership extends Loop {
   async join(): Promise<void> {
     await this.register();
     await this.tick();
+    this.parts.notifier.notify('executor');
   }
 
   override halt(): void {
@@ -66,8 +72,8 @@ export class Membership extends Loop {
   }
 
   /** Renews the lease and tells of executors that are dead. Waits for nothing but the row of this executor. */
-  async tick(): Promise<void> {
-    const { identity, repository, lease, time, clock, onDead } = this.parts;
+  async tick(): Promise<number | void> {
+    const { identity, repository, lease, notifier, time, clock, onDead } = this.parts;
     const sentAt = clock.monotonic();
     const beat = await repository.executors.heartbeat(identity.id, {
       withinMs: lease.durationMs / HEARTBEATS_PER_LEASE,
@@ -76,7 +82,12 @@ export class Membership extends Loop {
     time.adjust(beat.databaseNow, sentAt);
     if (!beat.alive) return this.isLeaving ? undefined : this.rejoin();
     lease.renewed(sentAt);
+    notifier.hasAudience = beat.hasAudience;
     onDead(beat.dead);
+    if (beat.suspectInMs !== null) this.wakeWithin(beat.suspectInMs);
+    return notifier.isListening
+      ? undefined
+      : this.spread(Math.min(this.intervalMs, UNHEARD_HEARTBEAT_INTERVAL_MS));
   }
 
   /** Cut off for longer than a lease, as everybody else may have been: give them a lease to come back. */

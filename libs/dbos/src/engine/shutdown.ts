@@ -2,7 +2,6 @@
 import type { Clock } from '../core/clock.js';
 import { ExecutorStoppingError } from '../core/errors.js';
 import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
-import type { DelayedRelease } from './delayed-release.js';
 import type { Dispatcher } from './dispatcher.js';
 import type { ShutdownTimes } from './engine-options.js';
 import type { Executor } from './executor.js';
@@ -17,7 +16,6 @@ export interface ShutdownParts {
   readonly starter: Starter;
   readonly executor: Executor;
   readonly dispatcher: Dispatcher;
-  readonly delayed: DelayedRelease;
   readonly membership: Membership;
   readonly recoveryLoop: Recovery;
 }
@@ -34,9 +32,8 @@ export class Shutdown {
   ) {}
 
   async run({ drainMs, graceMs }: ShutdownTimes): Promise<void> {
-    const { starter, executor, dispatcher, delayed, membership, recoveryLoop } = this.parts;
+    const { starter, executor, dispatcher, membership, recoveryLoop } = this.parts;
     dispatcher.halt();
-    delayed.halt();
     recoveryLoop.halt();
     if (drainMs > 0) await this.within(drainMs, executor.allEnded());
     starter.close();
@@ -53,7 +50,9 @@ export class Shutdown {
     const { repository, membership, dispatcher, identity } = this.parts;
     await dispatcher.stop(); // a claim that is under way must not come after the hand-over
     const executorIds = [identity.id];
-    while ((await repository.queues.requeue({ executorIds, countsAsRecovery: false })).length > 0);
+    while ((await repository.queues.requeue({ executorIds, countsAsRecovery: false })).length > 0)
+      repository.notifier.notify('work');
+    await repository.notifier.flush();
     await membership.leave();
   }
 

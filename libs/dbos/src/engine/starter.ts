@@ -78,7 +78,18 @@ export class Starter {
    * @throws DatabaseUnavailableError when the database does not answer in time; start again with the same id
    * @throws EngineNotRunningError before the launch and after the shutdown
    */
-  async start({ definition, args, options }: StartCall, parentId?: string): Promise<string> {
+  async start(call: StartCall, parentId?: string): Promise<string> {
+    const { id, name, ...rest } = this.compose(call, parentId);
+    const standing = await this.begin({ id, name, ...rest });
+    if (standing.name !== name) throw new WorkflowIdConflictError(id, standing.name, name);
+    return id;
+  }
+
+  /**
+   * The row to be written, checked and encoded.
+   * @throws InvalidArgumentError, UnserializableValueError, EngineNotRunningError
+   */
+  compose({ definition, args, options }: StartCall, parentId?: string): NewWorkflow {
     const id = assertIdentifier('A workflow id', options.workflowId ?? randomUUID());
     const input = this.parts.codec.serializers.encode([...args], `arguments of ${definition.name}`);
     if (!this.accepting) {
@@ -89,18 +100,14 @@ export class Starter {
     }
     const { applicationVersion } = this.parts;
     const attributes = attributesOf(options);
-    const standing = await this.begin({
+    return {
       id,
       name: definition.name,
       input,
       ...(parentId !== undefined && { parentId }),
       ...(applicationVersion !== undefined && { applicationVersion }),
       ...(attributes && { attributes }),
-    });
-    if (standing.name !== definition.name) {
-      throw new WorkflowIdConflictError(id, standing.name, definition.name);
-    }
-    return id;
+    };
   }
 
   /**
@@ -116,13 +123,13 @@ export class Starter {
     return checkpoint(scope, { name: call.definition.name, produce }, takenId);
   }
 
-  /** Two starts of one id at the same time share one statement. */
-  private begin(workflow: NewWorkflow): Promise<StartedWorkflow> {
+  /** Writes what does not wait on a queue as our own, if there is room. Two starts of one id share one statement. */
+  begin(workflow: NewWorkflow): Promise<StartedWorkflow> {
     const { id } = workflow;
     const underWay = this.underWay.get(id);
     if (underWay) return this.inTime(id, underWay);
     const { slots, identity, mayOwn } = this.parts;
-    const runsHere = mayOwn() && slots.tryTake();
+    const runsHere = workflow.queue === undefined && mayOwn() && slots.tryTake();
     const written = runsHere ? { ...workflow, executorId: identity.id } : workflow;
     const write = this.write(written).finally(() => this.underWay.delete(id));
     this.underWay.set(id, write);
@@ -141,10 +148,12 @@ export class Starter {
       throw error;
     }
     if (started.created && owned && this.accepting) {
-      executor.execute({ ...workflow, executorId, epoch: started.epoch, recoveryAttempts: 0 }, []);
+      const { id, name, input } = workflow;
+      const fresh = { epoch: started.epoch, recoveryAttempts: 0, failures: 0, queue: null };
+      executor.execute({ id, name, input, executorId, ...fresh }, []);
     } else if (owned) {
       slots.give(); // another's, or ours after the shutdown: it is handed back with the rest
-    } else if (started.created) {
+    } else if (started.created && workflow.queue === undefined) {
       onEnqueued();
     }
     const isOurs = started.status === 'PENDING' && started.executorId === identity.id;
@@ -160,7 +169,7 @@ export class Starter {
 }
 
 /** `<parent>-<step>`; where that would be too long an id, a digest stands for the parent. */
-function childId(parentId: string, stepId: string): string {
+export function childId(parentId: string, stepId: string): string {
   const id = `${parentId}-${stepId}`;
   if (id.length <= MAX_IDENTIFIER_LENGTH) return id;
   return `${createHash('sha256').update(id).digest('hex')}-child`;

@@ -30,6 +30,9 @@ export interface RunHost {
   interrupted(run: WorkflowRun): void;
 }
 
+/** Beyond every position, and within an integer of the database. */
+const NONE_FAILED = 2_147_483_647;
+
 export class WorkflowRun {
   readonly root = StepSequence.root();
   readonly presence = new Presence();
@@ -38,6 +41,8 @@ export class WorkflowRun {
   private interruptedBy: RunInterruptedError | undefined;
   private halted: Deferred<void> | undefined;
   private hasEnded = false;
+  /** Position of the last step of the run's own sequence that failed; none did: beyond all. */
+  failedAt = NONE_FAILED;
 
   constructor(
     readonly owner: Owner,
@@ -78,6 +83,7 @@ export class WorkflowRun {
     if ('difference' in recollection) {
       throw this.interrupt(new NonDeterminismError(this.id, recollection.difference));
     }
+    if (recollection.step.error) this.noteFailure(stepId);
     return this.decode<T>(recollection.step);
   }
 
@@ -107,6 +113,7 @@ export class WorkflowRun {
 
   /** Hands a record to the repository. What is awaited is the barrier before the next effect. */
   record(step: NewStep): void {
+    if (step.error) this.noteFailure(step.stepId);
     const written: Promise<void> = this.host.steps.record(this.owner, step).then(
       async (owned) => {
         if (!owned) await this.host.explainLoss(this);
@@ -118,6 +125,11 @@ export class WorkflowRun {
       },
     );
     this.unconfirmed = written;
+  }
+
+  private noteFailure(stepId: string): void {
+    const position = Number.parseInt(stepId, 10);
+    this.failedAt = this.failedAt === NONE_FAILED ? position : Math.max(this.failedAt, position);
   }
 
   private answered(record: Promise<void>): void {

@@ -13,9 +13,10 @@ export interface DbosModuleOptions extends Omit<EngineOptions, 'logger'> {
    */
   readonly migrate?: boolean;
   /**
-   * Connection string for one session of its own (not through a transaction-mode pooler), by which other processes
-   * notice within about a second when this one is gone; without it they wait for its lease to run out. It must lead to
-   * the database of the Prisma client. Default: the environment variable `DATABASE_URL`; `false` does without.
+   * Connection string for one session of its own (not through a transaction-mode pooler), by which notifications come in
+   * and other processes notice within about two seconds when this one is gone; without it they poll, and wait for its
+   * lease to run out. It must lead to the database of the Prisma client. Default: as the client's own pool connects, where
+   * that is `pg`'s, else none; `false` does without.
    */
   readonly sessionUrl?: string | false;
   /** A statement without an answer for this long is given up and sent again. Default 10,000. */

@@ -2,6 +2,7 @@
 import { Module, type DynamicModule, type Provider } from '@nestjs/common';
 import { DiscoveryModule, ModuleRef, ModulesContainer } from '@nestjs/core';
 import { RegistrationError } from '../core/errors.js';
+import type { QueueOptions } from '../core/queue.js';
 import { SerializerSet } from '../core/serialization/serializer.js';
 import { Engine } from '../engine/engine.js';
 import { PrismaCheckpointRepository } from '../prisma/prisma-checkpoint-repository.js';
@@ -22,6 +23,7 @@ import { DrainFirst } from './drain-first.js';
 import { errorRevival } from './error-revival.js';
 import { NestEngineLogger } from './nest-logger.js';
 import { whenMade } from './provider-made.js';
+import { asyncQueueModule, queueModule, type QueueAsyncOptions } from './queue-module.js';
 import { WorkflowBinder } from './workflow-binder.js';
 import { WorkflowContext } from './workflow-context.js';
 import { WorkflowService } from './workflow.service.js';
@@ -45,6 +47,10 @@ const SERVICES: Provider[] = [
   DbosHealth,
 ];
 
+/** Apart from DbosModule, whose lifecycle must not come with every queue. */
+@Module({})
+export class QueueModule {}
+
 @Module({})
 export class DbosModule {
   /**
@@ -60,6 +66,24 @@ export class DbosModule {
 
   static forRootAsync(options: typeof ASYNC_OPTIONS_TYPE): DynamicModule {
     return withLifecycle(DbosCoreModule.forRootAsync(options));
+  }
+
+  /**
+   * A queue, to be imported where it is used; `@InjectQueue('name')` injects it.
+   * @throws InvalidArgumentError at once for unusable options
+   *
+   * @example
+   * ```ts
+   * \@Module({ imports: [DbosModule.registerQueue({ name: 'fulfilment', concurrency: 10 })] })
+   * ```
+   */
+  static registerQueue(options: QueueOptions): DynamicModule {
+    return queueModule(QueueModule, options);
+  }
+
+  /** A queue whose limits come from other providers. */
+  static registerQueueAsync(options: QueueAsyncOptions): DynamicModule {
+    return asyncQueueModule(QueueModule, options);
   }
 }
 
@@ -95,13 +119,11 @@ function checkpointRepository(
 ): CheckpointRepository {
   const { prisma, statementTimeoutMs, sessionUrl, directStatements } = checkOptions(options);
   const { migrate = process.env['NODE_ENV'] !== 'production' } = options;
-  const connectionString =
-    sessionUrl === false ? undefined : (sessionUrl ?? process.env['DATABASE_URL']);
   const repository = new PrismaCheckpointRepository(() => prismaClient(container, prisma), {
     migrate,
     logger: new NestEngineLogger(),
     ...(statementTimeoutMs !== undefined && { statementTimeoutMs }),
-    ...(connectionString && { connectionString }),
+    ...(sessionUrl !== undefined && { session: sessionUrl }),
     ...(directStatements !== undefined && { directStatements }),
   });
   // Many a client connects in its own onModuleInit, and its pool can be shared only before that.

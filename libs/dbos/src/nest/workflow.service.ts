@@ -1,28 +1,14 @@
 /** What controllers and other providers use: start workflows, wait for them, look at them, manage them. */
 import { Injectable, type Type } from '@nestjs/common';
+import type { EnqueueOptions } from '../core/queue.js';
+import type { DebounceOptions } from '../engine/debouncer.js';
 import { Engine, type RecoveryReport } from '../engine/engine.js';
 import type { WorkflowHandle } from '../engine/handle.js';
+import type { ListQuery, WorkflowPageReport } from '../engine/listing.js';
 import type { StartOptions } from '../engine/starter.js';
 import type { StepReport } from '../engine/step-report.js';
 import { WorkflowBinder } from './workflow-binder.js';
-
-/** The methods of `T`, each started as a workflow. */
-export type Starting<T> = {
-  readonly [K in keyof T as T[K] extends (...args: never[]) => unknown ? K : never]: T[K] extends (
-    ...args: infer A
-  ) => infer R
-    ? (...args: A) => Promise<WorkflowHandle<Awaited<R>>>
-    : never;
-};
-
-/** The methods of `T`, each started as a workflow and awaited. */
-export type Executing<T> = {
-  readonly [K in keyof T as T[K] extends (...args: never[]) => unknown ? K : never]: T[K] extends (
-    ...args: infer A
-  ) => infer R
-    ? (...args: A) => Promise<Awaited<R>>
-    : never;
-};
+import { methodsOf, type Executing, type Starting } from './workflow-methods.js';
 
 @Injectable()
 export class WorkflowService {
@@ -42,16 +28,53 @@ export class WorkflowService {
    *   EngineNotRunningError, DatabaseUnavailableError, ForbiddenInStepError
    */
   start<T extends object>(type: Type<T>, options: StartOptions = {}): Starting<T> {
-    return this.methodsOf(type, (name, args) =>
+    return methodsOf(this.binder, type, (name, args) =>
       this.engine.start(name, args, options),
     ) as Starting<T>;
   }
 
   /** Starts a workflow and resolves with its result, or rejects with its error. */
   execute<T extends object>(type: Type<T>, options: StartOptions = {}): Executing<T> {
-    return this.methodsOf(type, (name, args) =>
+    return methodsOf(this.binder, type, (name, args) =>
       this.engine.execute(name, args, options),
     ) as Executing<T>;
+  }
+
+  /**
+   * Puts a workflow on a queue; resolves with its handle once it is durable. The same as `queue.enqueue()`, for a queue
+   * that is known by its name only.
+   * @throws UnknownQueueError when this application does not register the queue, and what `Queue.enqueue` throws
+   */
+  enqueue<T extends object>(
+    type: Type<T>,
+    { queue, ...options }: EnqueueOptions & { readonly queue: string },
+  ): Starting<T> {
+    return methodsOf(this.binder, type, async (name, args) =>
+      this.engine.handle(await this.engine.queues.enqueue(queue, name, args, options)),
+    ) as Starting<T>;
+  }
+
+  /**
+   * Starts a workflow once the calls under a key have ceased for `periodMs`, with the input of the last of them; at the
+   * latest `maxWaitMs` after the first. Once it has started, the next call begins anew. Resolves with the handle of the
+   * one that is being put off.
+   *
+   * @example
+   * ```ts
+   * await this.workflows.debounce(ReindexWorkflow, { key: product.id, periodMs: 5_000, maxWaitMs: 60_000 }).run(product);
+   * ```
+   * @throws InvalidArgumentError, UnserializableValueError, EngineNotRunningError, ForbiddenInStepError
+   * @throws DatabaseUnavailableError when it is not known whether the call counted; call again
+   */
+  debounce<T extends object>(type: Type<T>, options: DebounceOptions): Starting<T> {
+    return methodsOf(this.binder, type, (name, args) =>
+      this.engine.debounce(name, args, options),
+    ) as Starting<T>;
+  }
+
+  /** Workflows, the newest first: those in one status, or all. @throws InvalidArgumentError */
+  list(query: ListQuery = {}): Promise<WorkflowPageReport> {
+    return this.engine.list(query);
   }
 
   /** A reference to a workflow that any process may have started. @throws InvalidArgumentError */
@@ -77,19 +100,5 @@ export class WorkflowService {
   /** How recovery stands, and what is unfinished in the whole database. */
   recovery(): Promise<RecoveryReport> {
     return this.engine.recovery();
-  }
-
-  private methodsOf<T extends object>(
-    type: Type<T>,
-    call: (name: string, args: unknown[]) => Promise<unknown>,
-  ): object {
-    return new Proxy(Object.freeze({}), {
-      get: (_target, method) => {
-        // Awaiting the object itself, instead of a method of it, must not look like a method called `then`.
-        if (typeof method === 'symbol' || method === 'then') return undefined;
-        const name = this.binder.workflowName(type, method);
-        return (...args: unknown[]) => call(name, args);
-      },
-    });
   }
 }

@@ -4,13 +4,18 @@
  *
  * Everything works without it, only later: then the lease alone decides who is dead.
  */
-import { Client } from 'pg';
+import { Client, type ClientConfig } from 'pg';
 import type { Clock, Timer } from '../core/clock.js';
 import type { Logger } from '../core/logger.js';
 import { faultOf } from './database-error.js';
 
 export interface PostgresSessionSettings {
-  readonly connectionString: string;
+  readonly connection: ClientConfig;
+  /** The channel to listen on, and who hears what comes in on it. */
+  readonly channel: string;
+  readonly onNotification: (payload: string | undefined) => void;
+  /** The session listens (again), or does so no more: notifications may have been missed, or will be. */
+  readonly onListeningChange: () => void;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -27,6 +32,7 @@ export class PostgresSession {
   private connecting: Promise<void> | undefined;
   private reconnect: Timer | undefined;
   private failures = 0;
+  private listening = false;
   private closed = false;
 
   constructor(private readonly settings: PostgresSessionSettings) {}
@@ -34,6 +40,11 @@ export class PostgresSession {
   /** The key of the advisory lock that is held now. */
   get lockKey(): bigint | undefined {
     return this.heldKey;
+  }
+
+  /** Whether notifications come in. */
+  get isListening(): boolean {
+    return this.listening;
   }
 
   /** The server process of this session, for the check that it is in the same database as the application. */
@@ -79,6 +90,7 @@ export class PostgresSession {
     const { client } = this;
     this.client = undefined;
     this.heldKey = undefined;
+    this.listening = false;
     await client?.end().catch(() => undefined);
   }
 
@@ -91,7 +103,7 @@ export class PostgresSession {
 
   private async open(): Promise<void> {
     const client = new Client({
-      connectionString: this.settings.connectionString,
+      ...this.settings.connection,
       application_name: 'nestjs-dbos session',
       connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
       query_timeout: QUERY_TIMEOUT_MS,
@@ -100,11 +112,15 @@ export class PostgresSession {
     // Permanent: a connection may break at any time, and an error without a listener ends the process.
     client.on('error', (error) => this.lost(client, error));
     client.on('end', () => this.lost(client));
+    client.on('notification', ({ payload }) => this.settings.onNotification(payload));
     this.client = client;
     try {
       await client.connect();
       if (this.closed) return await client.end(); // closed while it was connecting
       await this.tryLock(client);
+      await client.query(`LISTEN ${client.escapeIdentifier(this.settings.channel)}`);
+      this.listening = true;
+      this.settings.onListeningChange();
       this.failures = 0;
     } catch (error) {
       this.lost(client, error);
@@ -125,7 +141,9 @@ export class PostgresSession {
     if (this.client !== client) return;
     this.client = undefined;
     this.heldKey = undefined;
+    this.listening = false;
     if (this.closed) return;
+    this.settings.onListeningChange();
     this.failures += 1;
     if (this.failures === 1) {
       this.settings.logger.warn(

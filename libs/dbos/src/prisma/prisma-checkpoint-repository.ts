@@ -6,12 +6,13 @@ import { Database } from './database.js';
 import { assertMigrated, migrate, prismaMigrationTarget } from './migrator.js';
 import { DriverStatements } from './driver-statements.js';
 import type { PrismaClientLike, PrismaStatements } from './prisma-client.js';
+import { CHANNEL, PostgresNotifier } from './postgres-notifier.js';
 import { PostgresSession } from './postgres-session.js';
 import { PrismaExecutorRepository } from './prisma-executor-repository.js';
 import { PrismaQueueRepository } from './prisma-queue-repository.js';
 import { PrismaStepRepository } from './prisma-step-repository.js';
 import { PrismaWorkflowRepository } from './prisma-workflow-repository.js';
-import { SharedDriver } from './shared-driver.js';
+import { SharedDriver, type DriverPool } from './shared-driver.js';
 import { StartPipeline } from './start-pipeline.js';
 import { TransitionPipeline } from './transition-pipeline.js';
 
@@ -22,8 +23,12 @@ export interface PrismaRepositoryOptions {
   readonly logger?: Logger;
   /** A statement without an answer for this long is given up and sent again. Default 10,000. */
   readonly statementTimeoutMs?: number;
-  /** For the one session of its own by which others notice at once when this process is gone. Default: none. */
-  readonly connectionString?: string;
+  /**
+   * The one session of its own, by which notifications come in and others notice at once when this process is gone: a
+   * connection string, `false` for none. Default: as the pool beneath the client connects, or none where that is not
+   * known.
+   */
+  readonly session?: string | false;
   /** Whether statements may go to the pool beneath the client. Default true. */
   readonly directStatements?: boolean;
 }
@@ -40,7 +45,8 @@ export class PrismaCheckpointRepository extends CheckpointRepository {
   readonly queues: PrismaQueueRepository;
   readonly executors: PrismaExecutorRepository;
   private readonly database: Database;
-  private readonly session: PostgresSession | undefined;
+  readonly notifier: PostgresNotifier;
+  private session: PostgresSession | undefined;
   private readonly logger: Logger;
   private shortcut: Shortcut | undefined;
 
@@ -66,12 +72,8 @@ export class PrismaCheckpointRepository extends CheckpointRepository {
     );
     this.steps = new PrismaStepRepository(database, transitions);
     this.queues = new PrismaQueueRepository(database);
-    const { connectionString } = options;
-    const session = connectionString
-      ? new PostgresSession({ connectionString, clock, logger })
-      : undefined;
-    this.session = session;
-    this.executors = new PrismaExecutorRepository(database, session);
+    this.executors = new PrismaExecutorRepository(database, () => this.session);
+    this.notifier = new PostgresNotifier(database, clock, () => this.session?.isListening ?? false);
   }
 
   /** The pool beneath the client where it can be shared, else the client. */
@@ -90,7 +92,7 @@ export class PrismaCheckpointRepository extends CheckpointRepository {
 
   async prepare(): Promise<void> {
     const client = this.client(); // one that cannot be had will not come by waiting
-    await this.takeShortcut(client);
+    this.openSession(await this.takeShortcut(client));
     await this.executors.databaseNow(); // waits for a database that is still starting
     const target = prismaMigrationTarget(client, this.statements);
     if (!this.options.migrate) return assertMigrated(target);
@@ -109,10 +111,26 @@ export class PrismaCheckpointRepository extends CheckpointRepository {
     await this.shortcut?.release();
   }
 
-  private async takeShortcut(client: PrismaClientLike): Promise<void> {
-    if (this.options.directStatements === false) return;
+  private async takeShortcut(client: PrismaClientLike): Promise<DriverPool | undefined> {
+    if (this.options.directStatements === false) return undefined;
     const used = await SharedDriver.beneath(client)?.use();
-    if (used)
-      this.shortcut = { statements: new DriverStatements(used.pool), release: used.release };
+    if (!used) return undefined;
+    this.shortcut = { statements: new DriverStatements(used.pool), release: used.release };
+    return used.pool;
+  }
+
+  private openSession(pool: DriverPool | undefined): void {
+    const { session, clock = new SystemClock() } = this.options;
+    const connection = typeof session === 'string' ? { connectionString: session } : pool?.options;
+    if (session === false || !connection) return;
+    const { logger, notifier } = this;
+    this.session = new PostgresSession({
+      connection,
+      channel: CHANNEL,
+      clock,
+      logger,
+      onNotification: (payload) => notifier.received(payload),
+      onListeningChange: () => notifier.wakeAll(),
+    });
   }
 }

@@ -2,6 +2,7 @@
  * The executors in PostgreSQL. Who is alive is judged by the database: its clock for leases, and its locks for
  * processes that hold a session of their own.
  */
+import { DatabaseUnavailableError } from '../core/errors.js';
 import type {
   ExecutorHolder,
   ExecutorRegistration,
@@ -20,13 +21,17 @@ interface RegisterRow extends ExecutorHolder {
  * A process whose lock is free is dead when its last heartbeat is at least this old: a live one that only lost its
  * session goes on sending heartbeats, several in this time.
  */
-const SESSION_GRACE_MS = 1_200;
+const SESSION_GRACE_MS = 1_750;
 
 export class PrismaExecutorRepository implements ExecutorRepository {
   constructor(
     private readonly database: Database,
-    private readonly session?: PostgresSession,
+    private readonly sessionInUse: () => PostgresSession | undefined = () => undefined,
   ) {}
+
+  private get session(): PostgresSession | undefined {
+    return this.sessionInUse();
+  }
 
   /** @param goneId the holder of the name, when its process is known to have ended */
   async register(
@@ -75,55 +80,16 @@ export class PrismaExecutorRepository implements ExecutorRepository {
 
   async heartbeat(id: string, { withinMs, mayDeclare }: HeartbeatTerms): Promise<Heartbeat> {
     const lockKey = this.session?.lockKey ?? null;
-    const [row] = await this.database.query<{
-      alive: boolean;
-      databaseNow: Date;
-      dead: string[] | null;
-    }>(
+    const [row] = await this.database.query<Heartbeat>(
       (client) => client.$queryRaw`
-        WITH RECURSIVE beat AS (
-          UPDATE dbos.executors
-             SET heartbeat_at = now(), lock_key = ${lockKey}::bigint
-           WHERE id = ${id} AND dead_at IS NULL
-          RETURNING id
-        ), gone AS (
-          SELECT id
-            FROM dbos.executors
-           WHERE ${mayDeclare()}::boolean AND id <> ${id} AND dead_at IS NULL
-             AND dbos.executor_is_gone(heartbeat_at, lease_ms, lock_key, ${SESSION_GRACE_MS}::int)
-             FOR NO KEY UPDATE SKIP LOCKED
-        ), declared AS (
-          UPDATE dbos.executors e
-             SET dead_at = now()
-            FROM gone
-           WHERE e.id = gone.id
-          RETURNING e.id
-        ), owner AS ( -- one index probe for each executor that owns anything, however much it owns
-          (SELECT executor_id FROM dbos.workflows WHERE status = 'PENDING' ORDER BY executor_id LIMIT 1)
-           UNION ALL
-          SELECT (SELECT w.executor_id FROM dbos.workflows w
-                   WHERE w.status = 'PENDING' AND w.executor_id > owner.executor_id
-                   ORDER BY w.executor_id LIMIT 1)
-            FROM owner
-           WHERE owner.executor_id IS NOT NULL
-        )
-        SELECT EXISTS (SELECT FROM beat) AS alive,
-               clock_timestamp() AS "databaseNow",
-               ARRAY(SELECT id FROM declared
-                      UNION
-                     SELECT id FROM dbos.executors WHERE dead_at IS NOT NULL AND id <> ${id}
-                      UNION
-                     SELECT executor_id FROM owner
-                      WHERE executor_id <> ${id}
-                        AND NOT EXISTS (SELECT FROM dbos.executors e WHERE e.id = owner.executor_id)) AS dead`,
+        SELECT alive, database_now AS "databaseNow", dead, has_audience AS "hasAudience",
+               suspect_in_ms AS "suspectInMs"
+          FROM dbos.heartbeat(${id}, ${lockKey}::bigint, ${mayDeclare()}::boolean, ${SESSION_GRACE_MS}::integer)`,
       { timeoutMs: withinMs, maxPauseMs: withinMs / 2 },
     );
     if (this.session && lockKey === null) void this.session.hold(id);
-    return {
-      alive: row?.alive ?? false,
-      databaseNow: row?.databaseNow ?? new Date(),
-      dead: row?.dead ?? [],
-    };
+    if (!row) throw new DatabaseUnavailableError('The heartbeat had no answer.');
+    return row;
   }
 
   async bury(ids: readonly string[]): Promise<void> {

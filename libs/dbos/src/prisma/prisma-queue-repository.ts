@@ -1,24 +1,44 @@
-/** Claims and returns in PostgreSQL. */
+/** Queues in PostgreSQL: their limits, claims and returns. */
+import type { QueueLimits } from '../core/queue.js';
 import type {
   Claim,
-  ClaimedWorkflow,
-  DelayedRelease,
+  ClaimAnswer,
+  Debounce,
+  Delay,
+  QueueCounts,
+  QueueRecord,
   QueueRepository,
+  Replacement,
   Requeue,
 } from '../repository/queue-repository.js';
 import type { Database } from './database.js';
+import type { PrismaStatements } from './prisma-client.js';
+import { workflowColumns } from './start-pipeline.js';
+import { limitColumns, limitsOf, type LimitColumns } from './queue-limits.js';
 
 /** Rows that one statement moves at most: bounds its locks and its time. */
 const BATCH_SIZE = 1_000;
 
+/** A claimed workflow, or, with no id, what is known of the rest. */
 interface ClaimRow {
-  id: string;
+  id: string | null;
   name: string;
   epoch: number;
   recoveryAttempts: number;
+  failures: number;
+  queue: string | null;
   serialization: string;
   input: string;
+  againInMs: number | null;
+  heldBack: string[];
 }
+
+interface BounceRow {
+  id: string;
+  owned: boolean;
+}
+
+type BounceStep = Parameters<QueueRepository['debounceInWorkflow']>[1];
 
 export class PrismaQueueRepository implements QueueRepository {
   constructor(private readonly database: Database) {}
@@ -26,37 +46,31 @@ export class PrismaQueueRepository implements QueueRepository {
   async claim({
     executorId,
     names,
+    queues,
     limit,
     expiresAt,
     validForMs,
-  }: Claim): Promise<ClaimedWorkflow[]> {
+  }: Claim): Promise<ClaimAnswer> {
+    const listening = JSON.stringify(queues);
     const rows = await this.database.once<ClaimRow>(
       (client) => client.$queryRaw`
-        WITH next AS (
-          SELECT id
-            FROM dbos.workflows
-           WHERE status = 'ENQUEUED' AND name = ANY(${[...names]}::text[])
-             AND clock_timestamp() < ${expiresAt}::timestamptz
-           ORDER BY seq
-           LIMIT ${limit}
-             FOR NO KEY UPDATE SKIP LOCKED
-        ), claimed AS (
-          UPDATE dbos.workflows w
-             SET status = 'PENDING', executor_id = ${executorId}, epoch = w.epoch + 1,
-                 started_at = coalesce(w.started_at, now()), updated_at = now()
-            FROM next
-           WHERE w.id = next.id
-          RETURNING w.seq, w.id, w.name, w.epoch, w.recovery_attempts, w.serialization, w.input
-        )
-        SELECT id, name, epoch, recovery_attempts AS "recoveryAttempts", serialization, input
-          FROM claimed
-         ORDER BY seq`,
+        SELECT id, name, epoch, recovery_attempts AS "recoveryAttempts", failures, queue, serialization, input,
+               again_in_ms AS "againInMs", contended AS "heldBack"
+          FROM dbos.claim_workflows(${executorId}, ${[...names]}::text[], ${listening}::json, ${limit}::integer,
+                                    ${expiresAt}::timestamptz)`,
       { timeoutMs: validForMs },
     );
-    return rows.map(({ serialization, input, ...rest }) => ({
-      ...rest,
-      input: { text: input, format: serialization },
-    }));
+    const rest = rows.find(({ id }) => id === null);
+    return {
+      claimed: rows.flatMap(({ id, serialization, input, ...row }) => {
+        if (id === null) return [];
+        const { name, epoch, recoveryAttempts, failures, queue } = row;
+        const text = { text: input, format: serialization };
+        return [{ id, name, epoch, recoveryAttempts, failures, queue, input: text }];
+      }),
+      againInMs: rest?.againInMs ?? null,
+      heldBack: rest?.heldBack ?? [],
+    };
   }
 
   requeue({
@@ -87,30 +101,169 @@ export class PrismaQueueRepository implements QueueRepository {
     );
   }
 
-  async releaseDue(): Promise<DelayedRelease> {
-    const [row] = await this.database.query<{ released: number; nextDueInMs: number | null }>(
-      (client) => client.$queryRaw`
-        WITH due AS (
-          SELECT id
-            FROM dbos.workflows
-           WHERE status = 'DELAYED' AND wake_at <= now()
-           ORDER BY wake_at
-           LIMIT ${BATCH_SIZE}
-             FOR NO KEY UPDATE SKIP LOCKED
-        ), released AS (
-          UPDATE dbos.workflows w
-             SET status = 'ENQUEUED', wake_at = NULL, updated_at = now()
-            FROM due
-           WHERE w.id = due.id
-          RETURNING w.id
-        )
-        SELECT (SELECT count(*)::int FROM released) AS released,
-               (SELECT extract(epoch FROM w.wake_at - now())::float8 * 1000
-                  FROM dbos.workflows w
-                 WHERE w.status = 'DELAYED' AND w.id NOT IN (SELECT id FROM due)
-                 ORDER BY w.wake_at
-                 LIMIT 1) AS "nextDueInMs"`,
+  async declare(
+    queues: ReadonlyArray<{ readonly name: string; readonly limits: QueueLimits }>,
+  ): Promise<void> {
+    const rows = JSON.stringify(
+      queues.map(({ name, limits }) => ({ name, ...limitColumns(limits), declared: limits })),
     );
-    return row ?? { released: 0, nextDueInMs: null };
+    await this.database.query<{ name: string }>(
+      (client) => client.$queryRaw`
+        INSERT INTO dbos.queues AS q (
+                 name, concurrency, worker_concurrency, rate_limit, rate_period_ms, is_partitioned,
+                 partition_concurrency, partition_rate_limit, partition_rate_period_ms, declared)
+        SELECT given.*
+          FROM jsonb_to_recordset(${rows}::jsonb) AS given(
+                 name text, concurrency integer, worker_concurrency integer, rate_limit integer,
+                 rate_period_ms integer, is_partitioned boolean, partition_concurrency integer,
+                 partition_rate_limit integer, partition_rate_period_ms integer, declared jsonb)
+         ORDER BY given.name
+            ON CONFLICT (name) DO UPDATE
+           SET concurrency = EXCLUDED.concurrency, worker_concurrency = EXCLUDED.worker_concurrency,
+               rate_limit = EXCLUDED.rate_limit, rate_period_ms = EXCLUDED.rate_period_ms,
+               is_partitioned = EXCLUDED.is_partitioned,
+               partition_concurrency = EXCLUDED.partition_concurrency,
+               partition_rate_limit = EXCLUDED.partition_rate_limit,
+               partition_rate_period_ms = EXCLUDED.partition_rate_period_ms,
+               declared = EXCLUDED.declared, updated_at = now()
+         WHERE q.declared <> EXCLUDED.declared
+        RETURNING q.name`,
+    );
   }
+
+  async find(name: string): Promise<QueueRecord | undefined> {
+    const [row] = await this.database.query<LimitColumns & { name: string; paused: boolean }>(
+      (client) => client.$queryRaw`
+        SELECT name, paused, concurrency, worker_concurrency, rate_limit, rate_period_ms, is_partitioned,
+               partition_concurrency, partition_rate_limit, partition_rate_period_ms
+          FROM dbos.queues
+         WHERE name = ${name}`,
+    );
+    return row && { name: row.name, paused: row.paused, limits: limitsOf(row) };
+  }
+
+  async configure(name: string, limits: QueueLimits): Promise<boolean> {
+    const row = limitColumns(limits);
+    const rows = await this.database.query<{ name: string }>(
+      (client) => client.$queryRaw`
+        UPDATE dbos.queues
+           SET concurrency = ${row.concurrency}::integer, worker_concurrency = ${row.worker_concurrency}::integer,
+               rate_limit = ${row.rate_limit}::integer, rate_period_ms = ${row.rate_period_ms}::integer,
+               is_partitioned = ${row.is_partitioned}::boolean,
+               partition_concurrency = ${row.partition_concurrency}::integer,
+               partition_rate_limit = ${row.partition_rate_limit}::integer,
+               partition_rate_period_ms = ${row.partition_rate_period_ms}::integer, updated_at = now()
+         WHERE name = ${name}
+        RETURNING name`,
+    );
+    return rows.length > 0;
+  }
+
+  async setPaused(name: string, paused: boolean): Promise<boolean> {
+    const rows = await this.database.query<{ name: string }>(
+      (client) => client.$queryRaw`
+        UPDATE dbos.queues SET paused = ${paused}::boolean, updated_at = now() WHERE name = ${name} RETURNING name`,
+    );
+    return rows.length > 0;
+  }
+
+  async counts(name: string): Promise<QueueCounts> {
+    // One branch for each partial index; what is delayed is few beside the history, or is asked for rarely.
+    const [row] = await this.database.query<QueueCounts>(
+      (client) => client.$queryRaw`
+        SELECT waiting.enqueued + in_partitions.enqueued AS enqueued,
+               (SELECT count(*)::int FROM dbos.workflows WHERE status = 'DELAYED' AND queue = ${name}) AS delayed,
+               (SELECT count(*)::int FROM dbos.workflows WHERE status = 'PENDING' AND queue = ${name}) AS pending,
+               least(waiting.oldest, in_partitions.oldest) AS "oldestEnqueuedAt"
+          FROM (SELECT count(*)::int AS enqueued, min(created_at) AS oldest
+                  FROM dbos.workflows
+                 WHERE status = 'ENQUEUED' AND partition_key IS NULL AND queue = ${name}) AS waiting,
+               (SELECT count(*)::int AS enqueued, min(created_at) AS oldest
+                  FROM dbos.workflows
+                 WHERE status = 'ENQUEUED' AND partition_key IS NOT NULL AND queue = ${name}) AS in_partitions`,
+    );
+    return row ?? { enqueued: 0, delayed: 0, pending: 0, oldestEnqueuedAt: null };
+  }
+
+  async setPriority(workflowIds: readonly string[], priority: number): Promise<string[]> {
+    const rows = await this.database.query<{ id: string }>(
+      (client) => client.$queryRaw`
+        WITH target AS (
+          SELECT id FROM dbos.workflows
+           WHERE id = ANY(${[...workflowIds]}::text[]) AND status IN ('ENQUEUED', 'DELAYED')
+           ORDER BY id
+             FOR NO KEY UPDATE
+        )
+        UPDATE dbos.workflows w
+           SET priority = ${priority}::integer, updated_at = now()
+          FROM target
+         WHERE w.id = target.id
+        RETURNING w.id`,
+    );
+    return rows.map(({ id }) => id);
+  }
+
+  async setDelay(workflowId: string, until: Delay): Promise<boolean> {
+    const runAt = 'runAt' in until ? until.runAt : null;
+    const delayMs = 'delayMs' in until ? until.delayMs : null;
+    const rows = await this.database.query<{ id: string }>(
+      (client) => client.$queryRaw`
+        UPDATE dbos.workflows
+           SET wake_at = coalesce(${runAt}::timestamptz, now() + ${delayMs}::float8 * interval '1 millisecond'),
+               updated_at = now()
+         WHERE id = ${workflowId} AND status = 'DELAYED' AND epoch = 0
+        RETURNING id`,
+    );
+    return rows.length > 0;
+  }
+
+  async debounce(debounce: Debounce): Promise<string> {
+    const rows = await this.database.once<BounceRow>((client) => sendBounce(client, debounce));
+    return rows[0]?.id ?? debounce.workflow.id;
+  }
+
+  async debounceInWorkflow(debounce: Debounce, step: BounceStep): Promise<string | undefined> {
+    const [row] = await this.database.query<BounceRow>((client) =>
+      sendBounce(client, debounce, step),
+    );
+    return row?.owned ? row.id : undefined;
+  }
+
+  async replaceWaiting(replacement: Replacement): Promise<boolean> {
+    const { workflowId, name, input, attributes, priority = 0 } = replacement;
+    const { delayMs = null, runAt = null, partitionKey = null } = replacement;
+    const rows = await this.database.query<{ name: string }>(
+      (client) => client.$queryRaw`
+        UPDATE dbos.workflows w
+           SET input = ${input.text}, serialization = ${input.format},
+               attributes = ${attributes ? JSON.stringify(attributes) : null}::jsonb,
+               priority = ${priority}::integer, partition_key = ${partitionKey}::text,
+               status = CASE WHEN due.at > now() THEN 'DELAYED' ELSE 'ENQUEUED' END,
+               wake_at = CASE WHEN due.at > now() THEN due.at END, updated_at = now()
+          FROM (SELECT coalesce(${runAt}::timestamptz,
+                                now() + ${delayMs}::float8 * interval '1 millisecond') AS at) AS due
+         WHERE w.id = ${workflowId} AND w.name = ${name} AND w.epoch = 0 AND w.status IN ('ENQUEUED', 'DELAYED')
+        RETURNING w.id`,
+    );
+    return rows.length > 0;
+  }
+}
+
+function sendBounce(
+  client: PrismaStatements,
+  { workflow, key, periodMs, maxWaitMs, queue }: Debounce,
+  step?: BounceStep,
+): PromiseLike<BounceRow[]> {
+  const row = JSON.stringify({ ...workflowColumns(workflow), queue, debounce_key: key });
+  const owner = step && {
+    id: step.owner.workflowId,
+    executor_id: step.owner.executorId,
+    epoch: step.owner.epoch,
+  };
+  const run = owner ? JSON.stringify(owner) : null;
+  const call = step ? JSON.stringify({ step_id: step.stepId, name: step.name }) : null;
+  return client.$queryRaw`
+    SELECT id, owned
+      FROM dbos.debounce_workflow(${row}::json, ${periodMs}::float8, ${maxWaitMs ?? null}::float8, ${run}::json,
+                                  ${call}::json)`;
 }

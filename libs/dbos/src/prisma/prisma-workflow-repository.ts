@@ -1,12 +1,14 @@
 /** Workflows in PostgreSQL: starts and settlements through the write pipelines, the rest one statement each. */
 import type { Owner } from '../core/owner.js';
 import type {
+  ListedWorkflow,
   NewWorkflow,
   Settlement,
   StartedWorkflow,
   StrandedWorkflows,
   UnfinishedCounts,
   WorkflowOutcome,
+  WorkflowPage,
   WorkflowRecord,
   WorkflowRepository,
 } from '../repository/workflow-repository.js';
@@ -23,6 +25,11 @@ interface WorkflowRow {
   executorId: string | null;
   epoch: number;
   recoveryAttempts: number;
+  failures: number;
+  queue: string | null;
+  priority: number;
+  partitionKey: string | null;
+  deduplicationId: string | null;
   parentId: string | null;
   applicationVersion: string | null;
   attributes: Record<string, unknown> | null;
@@ -53,10 +60,15 @@ export class PrismaWorkflowRepository implements WorkflowRepository {
     return this.transitions.settle(owner, settlement);
   }
 
+  startMany(workflows: readonly NewWorkflow[]): Promise<StartedWorkflow[]> {
+    return this.starts.write(workflows);
+  }
+
   async find(id: string): Promise<WorkflowRecord | undefined> {
     const [row] = await this.database.query<WorkflowRow>(
       (client) => client.$queryRaw`
         SELECT id, name, status, executor_id AS "executorId", epoch, recovery_attempts AS "recoveryAttempts",
+               failures, queue, priority, partition_key AS "partitionKey", deduplication_id AS "deduplicationId",
                parent_id AS "parentId", application_version AS "applicationVersion", attributes,
                serialization, outcome_serialization AS "outcomeSerialization", input, output, error,
                wake_at AS "wakeAt", created_at AS "createdAt", started_at AS "startedAt",
@@ -64,14 +76,32 @@ export class PrismaWorkflowRepository implements WorkflowRepository {
           FROM dbos.workflows
          WHERE id = ${id}`,
     );
-    if (!row) return undefined;
-    const { serialization, outcomeSerialization, input, output, error, ...rest } = row;
-    return {
-      ...rest,
-      input: { text: input, format: serialization },
-      output: encoded(output, outcomeSerialization),
-      error: encoded(error, outcomeSerialization),
-    };
+    return row && workflowRecord(row);
+  }
+
+  async list({ statuses, limit, before }: WorkflowPage): Promise<ListedWorkflow[]> {
+    // One walk along the index for each status, the newest of all of them together.
+    const rows = await this.database.query<WorkflowRow & { seq: string }>(
+      (client) => client.$queryRaw`
+        SELECT page.id, page.name, page.status, page.executor_id AS "executorId", page.epoch,
+               page.recovery_attempts AS "recoveryAttempts", page.failures, page.queue, page.priority,
+               page.partition_key AS "partitionKey", page.deduplication_id AS "deduplicationId",
+               page.parent_id AS "parentId", page.application_version AS "applicationVersion", page.attributes,
+               page.serialization, page.outcome_serialization AS "outcomeSerialization", page.input, page.output,
+               page.error, page.wake_at AS "wakeAt", page.created_at AS "createdAt",
+               page.started_at AS "startedAt", page.completed_at AS "completedAt", page.updated_at AS "updatedAt",
+               page.seq::text AS seq
+          FROM unnest(${[...statuses]}::text[]) AS asked(status)
+         CROSS JOIN LATERAL (
+                 SELECT *
+                   FROM dbos.workflows w
+                  WHERE w.status = asked.status AND w.seq < coalesce(${before ?? null}::bigint, 9223372036854775807)
+                  ORDER BY w.seq DESC
+                  LIMIT ${limit}::integer) AS page
+         ORDER BY page.seq DESC
+         LIMIT ${limit}::integer`,
+    );
+    return rows.map(({ seq, ...row }) => ({ ...workflowRecord(row), seq }));
   }
 
   async outcomes(ids: readonly string[]): Promise<{ ended: WorkflowOutcome[]; missing: string[] }> {
@@ -128,7 +158,7 @@ export class PrismaWorkflowRepository implements WorkflowRepository {
         )
         UPDATE dbos.workflows w
            SET status = 'ENQUEUED', executor_id = NULL, recovery_attempts = 0, wake_at = NULL, error = NULL,
-               completed_at = NULL, updated_at = now()
+               deduplication_id = CASE WHEN w.completed_at IS NULL THEN w.deduplication_id END, debounce_key = NULL, completed_at = NULL, updated_at = now()
           FROM target
          WHERE w.id = target.id
         RETURNING w.id`,
@@ -194,6 +224,16 @@ export class PrismaWorkflowRepository implements WorkflowRepository {
       }),
     };
   }
+}
+
+function workflowRecord(row: WorkflowRow): WorkflowRecord {
+  const { serialization, outcomeSerialization, input, output, error, ...rest } = row;
+  return {
+    ...rest,
+    input: { text: input, format: serialization },
+    output: encoded(output, outcomeSerialization),
+    error: encoded(error, outcomeSerialization),
+  };
 }
 
 function strandedBecause(

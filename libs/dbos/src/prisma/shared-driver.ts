@@ -5,11 +5,14 @@
  * it was given. From then on engine and client share what that call returns: one pool, counted, and closed when the
  * last of them lets go of it.
  */
+import type { ClientConfig } from 'pg';
 import type { ColumnTypes } from './driver-types.js';
 import type { PrismaClientLike } from './prisma-client.js';
 
 /** What `pg.Pool` has, by shape: the library is coupled to no version of it. */
 export interface DriverPool {
+  /** How its connections are made. */
+  readonly options?: ClientConfig;
   query(statement: {
     readonly name: string | undefined;
     readonly text: string;

@@ -6,7 +6,10 @@ import { WritePipeline } from './write-pipeline.js';
 /** One statement at a time holds this much; the rest leaves with the next. */
 export const BATCH = { lanes: 2, maxItems: 500, maxBytes: 4 * 1024 * 1024 } as const;
 
-type Answer = StartedWorkflow & { readonly id: string };
+/** How often a start is asked for again that lost a race against one that cannot be seen yet. */
+const MAX_RACES = 20;
+
+type Answer = StartedWorkflow & { readonly asked: string };
 
 export class StartPipeline {
   private readonly pipeline: WritePipeline<NewWorkflow, StartedWorkflow>;
@@ -24,40 +27,44 @@ export class StartPipeline {
     return this.pipeline.submit(workflow);
   }
 
-  private async write(workflows: NewWorkflow[]): Promise<StartedWorkflow[]> {
+  /** All or none, in one statement. */
+  async write(workflows: readonly NewWorkflow[]): Promise<StartedWorkflow[]> {
+    const { answers, sent } = await this.send(workflows);
+    const byId = new Map(answers.map((answer) => [answer.asked, answer]));
+    return Promise.all(
+      workflows.map(async (workflow) => {
+        const found = byId.get(workflow.id) ?? (await this.sendAgain(workflow));
+        return { ...found, created: found.created || (sent > 1 && isOurOwn(workflow, found)) };
+      }),
+    );
+  }
+
+  private async send(
+    workflows: readonly NewWorkflow[],
+  ): Promise<{ readonly answers: Answer[]; readonly sent: number }> {
     let sent = 0;
-    const rows = JSON.stringify(workflows.map((workflow) => columns(workflow)));
+    const rows = JSON.stringify(workflows.map(workflowColumns));
     const answers = await this.database.query<Answer>((client) => {
       sent += 1;
       return client.$queryRaw`
-        SELECT id, created, name, status, executor_id AS "executorId", epoch
+        SELECT asked, id, created, name, status, executor_id AS "executorId", epoch
           FROM dbos.start_workflows(${rows}::json)`;
     });
-    const byId = new Map(answers.map((answer) => [answer.id, answer]));
-    return Promise.all(
-      workflows.map((workflow) => this.answerFor(workflow, byId.get(workflow.id), sent > 1)),
-    );
+    return { answers, sent };
   }
 
-  private async answerFor(
-    workflow: NewWorkflow,
-    answer: Answer | undefined,
-    sentAgain: boolean,
-  ): Promise<StartedWorkflow> {
-    // A concurrent start elsewhere committed after our snapshot: neither created nor seen. Now it can be seen.
-    const found = answer ?? (await this.find(workflow.id));
-    return { ...found, created: found.created || (sentAgain && isOurOwn(workflow, found)) };
-  }
-
-  private async find(id: string): Promise<Answer> {
-    const [row] = await this.database.query<Answer>(
-      (client) => client.$queryRaw`
-        SELECT id, false AS created, name, status, executor_id AS "executorId", epoch
-          FROM dbos.workflows
-         WHERE id = ${id}`,
-    );
-    // Deleted between the two statements; the caller sees a workflow that was there and had ended.
-    return row ?? { id, created: false, name: '', status: 'CANCELLED', executorId: null, epoch: 0 };
+  /**
+   * A concurrent start elsewhere committed after our snapshot: neither created nor seen. Now it can be seen, or has
+   * ended and made room.
+   */
+  private async sendAgain(workflow: NewWorkflow): Promise<StartedWorkflow> {
+    for (let race = 0; race < MAX_RACES; race += 1) {
+      const { answers } = await this.send([workflow]);
+      if (answers[0]) return answers[0];
+    }
+    // Deleted each time between two statements; the caller sees a workflow that was there and had ended.
+    const { id } = workflow;
+    return { id, created: false, name: '', status: 'CANCELLED', executorId: null, epoch: 0 };
   }
 }
 
@@ -74,7 +81,8 @@ function isOurOwn(workflow: NewWorkflow, found: StartedWorkflow): boolean {
   );
 }
 
-function columns(workflow: NewWorkflow): Record<string, unknown> {
+/** The row of a new workflow, as the functions of the database take it. */
+export function workflowColumns(workflow: NewWorkflow): Record<string, unknown> {
   return {
     id: workflow.id,
     name: workflow.name,
@@ -84,5 +92,11 @@ function columns(workflow: NewWorkflow): Record<string, unknown> {
     attributes: workflow.attributes,
     serialization: workflow.input.format,
     input: workflow.input.text,
+    queue: workflow.queue,
+    priority: workflow.priority,
+    partition_key: workflow.partitionKey,
+    deduplication_id: workflow.deduplicationId,
+    delay_ms: workflow.delayMs,
+    run_at: workflow.runAt,
   };
 }

@@ -178,6 +178,7 @@ function settlementRow(
     output: output?.text,
     error: error?.text,
     wake_at: 'wakeAt' in settlement ? settlement.wakeAt : undefined,
+    retry_from: 'retryFrom' in settlement ? settlement.retryFrom : undefined,
   };
 }
 

@@ -6,6 +6,7 @@
  * them out and only rejects for what the caller did, or when the repository is closed.
  */
 import type { ExecutorRepository } from './executor-repository.js';
+import type { Notifier } from './notifier.js';
 import type { QueueRepository } from './queue-repository.js';
 import type { StepRepository } from './step-repository.js';
 import type { WorkflowRepository } from './workflow-repository.js';
@@ -16,6 +17,8 @@ export abstract class CheckpointRepository {
   abstract readonly steps: StepRepository;
   abstract readonly queues: QueueRepository;
   abstract readonly executors: ExecutorRepository;
+  /** Not durable, and apart from the rest. */
+  abstract readonly notifier: Notifier;
 
   /** Makes the tables ready, or verifies that they are. */
   abstract prepare(): Promise<void>;

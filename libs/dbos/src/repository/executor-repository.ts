@@ -36,6 +36,10 @@ export interface Heartbeat {
   readonly databaseNow: Date;
   /** Executors that are dead and may still own workflows. */
   readonly dead: readonly string[];
+  /** Whether another live executor hears notifications. */
+  readonly hasAudience: boolean;
+  /** Milliseconds until one whose session has ended will be dead, unless it shows itself alive; null for none. */
+  readonly suspectInMs: number | null;
 }
 
 export interface ExecutorRepository {

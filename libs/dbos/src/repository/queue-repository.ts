@@ -1,5 +1,8 @@
-/** How workflows wait and are taken: claims, returns, delayed release. */
+/** How workflows wait and are taken: queues and their limits, claims, returns. */
+import type { Owner } from '../core/owner.js';
+import type { Placement, QueueLimits } from '../core/queue.js';
 import type { EncodedValue } from '../core/serialization/serializer.js';
+import type { NewWorkflow } from './workflow-repository.js';
 
 /** A workflow taken by this executor, ready to run. */
 export interface ClaimedWorkflow {
@@ -7,17 +10,37 @@ export interface ClaimedWorkflow {
   readonly name: string;
   readonly epoch: number;
   readonly recoveryAttempts: number;
+  /** Runs of it that failed and were tried again. */
+  readonly failures: number;
+  /** The queue it waited on; null for none. */
+  readonly queue: string | null;
   readonly input: EncodedValue;
+}
+
+/** A queue to claim from, and how many of its workflows this executor has at work. */
+export interface ListenedQueue {
+  readonly queue: string;
+  readonly running: number;
 }
 
 export interface Claim {
   readonly executorId: string;
   /** Names this executor can run; others are left for executors that can. */
   readonly names: readonly string[];
+  /** In order of preference; what is on no queue comes first. */
+  readonly queues: readonly ListenedQueue[];
   readonly limit: number;
   /** How long the answer is waited for, and until when (by the database's clock) the claim may take anything. */
   readonly validForMs: number;
   readonly expiresAt: Date;
+}
+
+export interface ClaimAnswer {
+  readonly claimed: ClaimedWorkflow[];
+  /** Milliseconds until something may become claimable by the passing of time; null when nothing is known to. */
+  readonly againInMs: number | null;
+  /** Queues in which more waits than their limits let out now. */
+  readonly heldBack: readonly string[];
 }
 
 export interface Requeue {
@@ -33,19 +56,49 @@ export interface Requeue {
   readonly countsAsRecovery: boolean;
 }
 
-export interface DelayedRelease {
-  readonly released: number;
-  /** Milliseconds until the next delayed workflow is due, by the database's clock; null when there is none. */
-  readonly nextDueInMs: number | null;
+/** A queue as it stands in the database. */
+export interface QueueRecord {
+  readonly name: string;
+  readonly limits: QueueLimits;
+  readonly paused: boolean;
+}
+
+/** How many workflows of a queue are where. */
+export interface QueueCounts {
+  readonly enqueued: number;
+  readonly delayed: number;
+  readonly pending: number;
+  readonly oldestEnqueuedAt: Date | null;
+}
+
+/** From now on, or until a moment; by the database's clock. */
+export type Delay = { readonly delayMs: number } | { readonly runAt: Date };
+
+/** A workflow that is started once the calls under its key have ceased for a while. */
+export interface Debounce {
+  readonly workflow: NewWorkflow;
+  readonly key: string;
+  readonly periodMs: number;
+  readonly maxWaitMs?: number;
+  readonly queue?: string;
+}
+
+/** What replaces a workflow that waits. */
+export interface Replacement extends Placement {
+  readonly workflowId: string;
+  readonly name: string;
+  readonly input: EncodedValue;
+  readonly attributes?: Readonly<Record<string, unknown>>;
 }
 
 export interface QueueRepository {
   /**
-   * Takes up to `limit` waiting workflows, oldest first, and makes this executor their owner at a new epoch.
+   * Makes what is due claimable, takes up to `limit` waiting workflows, by priority and then order of arrival, and makes
+   * this executor their owner at a new epoch. No limit of a queue is ever exceeded, in all processes together.
    * Never retried by itself: when it rejects, the claim may have happened all the same, or may yet until it expires
    * (see `requeue`).
    */
-  claim(claim: Claim): Promise<ClaimedWorkflow[]>;
+  claim(claim: Claim): Promise<ClaimAnswer>;
 
   /**
    * Sends workflows that the given executors own back to ENQUEUED, a bounded batch at a time, skipping rows that
@@ -53,6 +106,39 @@ export interface QueueRepository {
    */
   requeue(requeue: Requeue): Promise<Array<{ id: string; name: string }>>;
 
-  /** Makes delayed workflows whose time has come claimable. */
-  releaseDue(): Promise<DelayedRelease>;
+  /** Enters queues. Limits that were changed at run time stay, unless the code declares others than it did before. */
+  declare(
+    queues: ReadonlyArray<{ readonly name: string; readonly limits: QueueLimits }>,
+  ): Promise<void>;
+
+  find(name: string): Promise<QueueRecord | undefined>;
+
+  /** Sets all limits of a queue, for all processes, from the next claim on; false when there is no such queue. */
+  configure(name: string, limits: QueueLimits): Promise<boolean>;
+
+  /** While paused nothing of a queue is claimed; what runs goes on. False when there is no such queue. */
+  setPaused(name: string, paused: boolean): Promise<boolean>;
+
+  counts(name: string): Promise<QueueCounts>;
+
+  /** Of workflows that wait; returns the ids it changed. */
+  setPriority(workflowIds: readonly string[], priority: number): Promise<string[]>;
+
+  /** Of a workflow that is delayed and has never been claimed; false when there is none. */
+  setDelay(workflowId: string, until: Delay): Promise<boolean>;
+
+  /**
+   * Puts the workflow of this name and key off, or writes it; resolves with its id. Not retried by itself: when it
+   * rejects, it may have happened all the same.
+   */
+  debounce(debounce: Debounce): Promise<string>;
+
+  /** The same, with the checkpoint of the call in one commit; undefined when the caller no longer owns its workflow. */
+  debounceInWorkflow(
+    debounce: Debounce,
+    step: { readonly owner: Owner; readonly stepId: string; readonly name: string },
+  ): Promise<string | undefined>;
+
+  /** Gives a workflow that waits, and has never been claimed, another input and place; false when there is none. */
+  replaceWaiting(replacement: Replacement): Promise<boolean>;
 }

@@ -1,10 +1,14 @@
 /** The durable life of a workflow: begun, settled, cancelled, resumed, read. */
 import type { EncodedValue } from '../core/serialization/serializer.js';
 import type { Owner } from '../core/owner.js';
+import type { Placement } from '../core/queue.js';
 import type { TerminalStatus, WorkflowStatus } from '../core/status.js';
 
-/** A workflow to be started. With an executor it is PENDING and owned at epoch 1, without one it is ENQUEUED. */
-export interface NewWorkflow {
+/**
+ * A workflow to be started. With an executor it is PENDING and owned at epoch 1, without one it is ENQUEUED, or DELAYED
+ * until its time comes.
+ */
+export interface NewWorkflow extends Partial<Placement> {
   readonly id: string;
   readonly name: string;
   readonly input: EncodedValue;
@@ -15,8 +19,12 @@ export interface NewWorkflow {
   readonly attributes?: Readonly<Record<string, unknown>>;
 }
 
-/** What stands under an id after a start: the row just written, or the one that was there before. */
+/**
+ * What stands after a start: the row just written, or the one that was there before under its id, or else under its
+ * deduplication id.
+ */
 export interface StartedWorkflow {
+  readonly id: string;
   readonly created: boolean;
   readonly name: string;
   readonly status: WorkflowStatus;
@@ -32,6 +40,13 @@ export type Settlement =
       readonly error: EncodedValue;
     }
   | { readonly status: 'DELAYED'; readonly wakeAt: Date }
+  /** Failed, and is to run again: from the first step at this position on. Everything before must be durable. */
+  | {
+      readonly status: 'DELAYED';
+      readonly wakeAt: Date;
+      readonly error: EncodedValue;
+      readonly retryFrom: number;
+    }
   | { readonly status: 'ENQUEUED' };
 
 /** The recorded end of a workflow. */
@@ -50,6 +65,12 @@ export interface WorkflowRecord {
   readonly executorId: string | null;
   readonly epoch: number;
   readonly recoveryAttempts: number;
+  /** Runs that failed and were tried again. */
+  readonly failures: number;
+  readonly queue: string | null;
+  readonly priority: number;
+  readonly partitionKey: string | null;
+  readonly deduplicationId: string | null;
   readonly parentId: string | null;
   readonly applicationVersion: string | null;
   readonly attributes: Readonly<Record<string, unknown>> | null;
@@ -83,14 +104,30 @@ export interface UnfinishedCounts {
   readonly stranded: readonly StrandedWorkflows[];
 }
 
+export interface WorkflowPage {
+  readonly statuses: readonly WorkflowStatus[];
+  readonly limit: number;
+  /** Only what arrived before this. */
+  readonly before?: string;
+}
+
+/** A workflow in a list, with its place in the order of arrival. */
+export type ListedWorkflow = WorkflowRecord & { readonly seq: string };
+
 export interface WorkflowRepository {
-  /** Writes the workflow unless its id is taken; either way says what now stands under the id. */
+  /** Writes the workflow unless its id or deduplication id is taken; either way says what now stands there. */
   start(workflow: NewWorkflow): Promise<StartedWorkflow>;
+
+  /** Writes many workflows, all or none, in one statement; says for each what now stands there, in order. */
+  startMany(workflows: readonly NewWorkflow[]): Promise<StartedWorkflow[]>;
 
   /** Ends the run of `owner`; `false` when it no longer owns the workflow, and then nothing was written. */
   settle(owner: Owner, settlement: Settlement): Promise<boolean>;
 
   find(id: string): Promise<WorkflowRecord | undefined>;
+
+  /** Workflows in these statuses, the newest first. */
+  list(page: WorkflowPage): Promise<ListedWorkflow[]>;
 
   /** Of the given workflows, those that have an outcome, and the ids that do not exist. */
   outcomes(ids: readonly string[]): Promise<{ ended: WorkflowOutcome[]; missing: string[] }>;

@@ -1,0 +1,170 @@
+/** Puts workflows on queues: durable when it resolves, and claimed later by whoever has room. */
+import { InvalidArgumentError, WorkflowIdConflictError } from '../core/errors.js';
+import { DeduplicatedError } from '../core/queue-errors.js';
+import {
+  placementOn,
+  type EnqueueOptions,
+  type Placement,
+  type QueueDefinition,
+} from '../core/queue.js';
+import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
+import type { NewWorkflow, StartedWorkflow } from '../repository/workflow-repository.js';
+import { checkpoint, type OperationReport } from './checkpoint.js';
+import type { Patience } from './patience.js';
+import type { WorkflowDefinition } from './registry.js';
+import type { RunScope } from './run-scope.js';
+import { childId, type Starter } from './starter.js';
+
+/** What is to be enqueued, and where. */
+export interface EnqueueCall {
+  readonly definition: WorkflowDefinition;
+  readonly queue: QueueDefinition;
+  readonly args: readonly unknown[];
+  readonly options: EnqueueOptions;
+}
+
+/** One of many. */
+export interface EnqueueItem extends EnqueueOptions {
+  readonly args: readonly unknown[];
+}
+
+export interface EnqueuerParts {
+  readonly repository: CheckpointRepository;
+  readonly starter: Starter;
+  readonly patience: Patience;
+  /** Something waits on a queue, to be claimed at once or after a delay. */
+  readonly onEnqueued: (queue: string, delayMs?: number) => void;
+}
+
+/** Most workflows of one `enqueueMany`: bounds the statement. */
+export const MAX_ENQUEUED_AT_ONCE = 10_000;
+/** How often it is tried to replace one that waits while others come and go under the same deduplication id. */
+const MAX_REPLACEMENTS = 10;
+
+type PlacedWorkflow = NewWorkflow & Placement;
+
+export class Enqueuer {
+  constructor(private readonly parts: EnqueuerParts) {}
+
+  /**
+   * Resolves with the id once the workflow is durable: its own, or that of the one it was attached to.
+   * @throws DeduplicatedError, WorkflowIdConflictError, InvalidArgumentError, UnserializableValueError,
+   *   DatabaseUnavailableError, EngineNotRunningError
+   */
+  async enqueue(call: EnqueueCall, parentId?: string): Promise<string> {
+    const workflow = this.placed(call, parentId);
+    const { deduplication = 'reject' } = call.options;
+    for (let attempt = 0; ; attempt += 1) {
+      const standing = await this.parts.starter.begin(workflow);
+      if (standing.id === workflow.id) {
+        assertSameName(standing, workflow);
+        this.announce(workflow);
+        return workflow.id;
+      }
+      if (deduplication === 'attach' && standing.name === workflow.name) return standing.id;
+      const mayReplace = deduplication === 'replace' && attempt < MAX_REPLACEMENTS;
+      if (!mayReplace || isBegun(standing)) throw deduplicated(workflow, standing);
+      if (await this.replace(standing.id, workflow)) return standing.id;
+    }
+  }
+
+  /** Enqueues a child as an operation of the workflow that calls; a replay finds the same child. */
+  enqueueChild(scope: RunScope, call: EnqueueCall): Promise<string> {
+    const produce = async (stepId: string, report: OperationReport): Promise<string> => {
+      const workflowId = call.options.workflowId ?? childId(scope.run.id, stepId);
+      const options = { ...call.options, workflowId };
+      const id = await this.enqueue({ ...call, options }, scope.run.id);
+      report.childWorkflowId = id;
+      return id;
+    };
+    return checkpoint(scope, { name: call.definition.name, produce });
+  }
+
+  /** All or none, in one statement. Ids that exist already are attached to. */
+  async enqueueMany(
+    definition: WorkflowDefinition,
+    queue: QueueDefinition,
+    items: readonly EnqueueItem[],
+  ): Promise<string[]> {
+    if (items.length > MAX_ENQUEUED_AT_ONCE) {
+      throw new InvalidArgumentError(
+        `At most ${MAX_ENQUEUED_AT_ONCE} workflows can be enqueued at once, not ${items.length}. Enqueue them in parts.`,
+      );
+    }
+    if (items.length === 0) return [];
+    const workflows = items.map(({ args, ...options }) =>
+      this.placed({ definition, queue, args, options }),
+    );
+    assertDistinct(workflows);
+    const { repository, patience } = this.parts;
+    const what = `Enqueuing ${items.length} workflows on "${queue.name}"`;
+    const written = repository.workflows.startMany(workflows);
+    const standing = await patience.with(
+      written,
+      what,
+      'They may be there; use ids of your own to find out.',
+    );
+    workflows.forEach((workflow) => this.announce(workflow));
+    return standing.map((started, index) => this.idOf(started, workflows[index], items[index]));
+  }
+
+  private idOf(
+    standing: StartedWorkflow,
+    workflow: PlacedWorkflow | undefined,
+    item: EnqueueItem | undefined,
+  ): string {
+    if (!workflow || standing.id === workflow.id) {
+      if (workflow) assertSameName(standing, workflow);
+      return standing.id;
+    }
+    if (item?.deduplication === 'attach' && standing.name === workflow.name) return standing.id;
+    throw deduplicated(workflow, standing);
+  }
+
+  private placed(
+    { definition, queue, args, options }: EnqueueCall,
+    parentId?: string,
+  ): PlacedWorkflow {
+    const placement = placementOn(queue, options);
+    return { ...this.parts.starter.compose({ definition, args, options }, parentId), ...placement };
+  }
+
+  private async replace(workflowId: string, workflow: PlacedWorkflow): Promise<boolean> {
+    const { repository, patience } = this.parts;
+    const replaced = repository.queues.replaceWaiting({ ...workflow, workflowId });
+    const done = await patience.with(replaced, `Replacing workflow "${workflowId}"`, 'Try again.');
+    if (done) this.announce(workflow);
+    return done;
+  }
+
+  private announce({ queue, delayMs, runAt }: Placement): void {
+    const delay = runAt ? Math.max(0, runAt.getTime() - Date.now()) : delayMs;
+    this.parts.onEnqueued(queue, delay);
+  }
+}
+
+function isBegun({ status, epoch }: StartedWorkflow): boolean {
+  return epoch > 0 || (status !== 'ENQUEUED' && status !== 'DELAYED');
+}
+
+function assertSameName(standing: StartedWorkflow, { id, name }: NewWorkflow): void {
+  if (standing.name !== name) throw new WorkflowIdConflictError(id, standing.name, name);
+}
+
+function deduplicated(workflow: PlacedWorkflow, standing: StartedWorkflow): DeduplicatedError {
+  const { queue, deduplicationId = '' } = workflow;
+  return new DeduplicatedError(queue, deduplicationId, standing.id, standing.status);
+}
+
+/** Two rows of one statement cannot stand in for each other. */
+function assertDistinct(workflows: readonly PlacedWorkflow[]): void {
+  for (const field of ['id', 'deduplicationId'] as const) {
+    const seen = new Set<string>();
+    for (const { [field]: value } of workflows) {
+      if (value === undefined) continue;
+      if (seen.has(value))
+        throw new InvalidArgumentError(`enqueueMany: "${value}" is given twice as ${field}.`);
+      seen.add(value);
+    }
+  }
+}

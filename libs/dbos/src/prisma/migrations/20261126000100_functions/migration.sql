@@ -1,0 +1,513 @@
+-- What runs often, as functions.
+--
+-- Why functions. A statement that is prepared keeps its plan, and a plan that was made while the tables were small
+-- reads them from end to end, for as long as it takes until they are analysed again: minutes in which a new
+-- application writes hundreds of thousands of rows. Statements of a function are planned under the settings of the
+-- function: without sequential scans, once for a connection, and the same whether they come through a Prisma client,
+-- its driver or a pooler (PostgreSQL manual, "CREATE FUNCTION", SET, and "PL/pgSQL Under the Hood", Plan Caching).
+--
+-- A function that a released version calls is never changed in what it takes or gives: processes of two versions work
+-- side by side during a deployment. What is new comes under a new name.
+
+-- Writes new workflows, each unless its id or deduplication id is taken, and says what stands in its place. `asked` is
+-- the id that was given. No row comes back for one that a concurrent start has taken and not yet shown: then it is to
+-- be asked for again.
+CREATE FUNCTION dbos.start_workflows(workflows json)
+RETURNS TABLE (asked text, id text, created boolean, name text, status text, executor_id text, epoch integer)
+LANGUAGE plpgsql
+SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan
+AS $$
+#variable_conflict use_column
+BEGIN
+  RETURN QUERY
+  WITH given AS MATERIALIZED (
+    SELECT given.*, coalesce(given.run_at, now() + given.delay_ms * interval '1 millisecond') AS wake_at
+      FROM json_to_recordset(workflows) AS given(
+             id text, name text, executor_id text, parent_id text, application_version text, attributes jsonb,
+             serialization text, input text, queue text, priority integer, partition_key text, deduplication_id text,
+             delay_ms float8, run_at timestamptz)
+  ), created AS (
+    INSERT INTO dbos.workflows AS w (id, name, status, executor_id, epoch, parent_id, application_version,
+                                     attributes, serialization, input, queue, priority, partition_key,
+                                     deduplication_id, wake_at, started_at)
+    SELECT given.id, given.name,
+           CASE WHEN given.executor_id IS NOT NULL THEN 'PENDING'
+                WHEN given.wake_at > now() THEN 'DELAYED'
+                ELSE 'ENQUEUED' END,
+           given.executor_id, CASE WHEN given.executor_id IS NULL THEN 0 ELSE 1 END, given.parent_id,
+           given.application_version, given.attributes, given.serialization, given.input, given.queue,
+           coalesce(given.priority, 0), given.partition_key, given.deduplication_id,
+           CASE WHEN given.wake_at > now() THEN given.wake_at END,
+           CASE WHEN given.executor_id IS NOT NULL THEN now() END
+      FROM given
+        ON CONFLICT DO NOTHING
+    RETURNING w.id, w.name, w.status, w.executor_id, w.epoch
+  ), taken AS MATERIALIZED (
+    SELECT given.id, given.queue, given.deduplication_id
+      FROM given
+     WHERE NOT EXISTS (SELECT FROM created WHERE created.id = given.id)
+  )
+  SELECT created.id, created.id, true, created.name, created.status, created.executor_id, created.epoch
+    FROM created
+   UNION ALL
+  SELECT taken.id, standing.id, false, standing.name, standing.status, standing.executor_id, standing.epoch
+    FROM taken
+   CROSS JOIN LATERAL (
+           (SELECT w.id, w.name, w.status, w.executor_id, w.epoch
+              FROM dbos.workflows w
+             WHERE w.id = taken.id
+             LIMIT 1)
+            UNION ALL
+           (SELECT w.id, w.name, w.status, w.executor_id, w.epoch
+              FROM dbos.workflows w
+             WHERE w.queue = taken.queue AND w.deduplication_id = taken.deduplication_id AND w.completed_at IS NULL
+             LIMIT 1)
+            LIMIT 1) AS standing;
+END
+$$;
+
+-- Checkpoints and settlements of runs, as far as the runs still own their workflows. Answers with the runs that did
+-- (step_id null), and with those steps of theirs that had been recorded before.
+--
+-- `owned` is the fence, under a row lock: no take-over comes between the check and the commit. Rows are locked in the
+-- order of ids, so that two batches cannot wait for each other.
+--
+-- `standing` steps contradict what their run believes; a run that they contradict is not settled.
+CREATE FUNCTION dbos.write_transitions(runs json, steps json, settlements json)
+RETURNS TABLE (workflow_id text, epoch integer, step_id text)
+LANGUAGE plpgsql
+SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan
+AS $$
+#variable_conflict use_column
+BEGIN
+  RETURN QUERY
+  WITH run AS MATERIALIZED (
+    SELECT * FROM json_to_recordset(runs) AS run(id text, executor_id text, epoch integer) ORDER BY run.id COLLATE "C"
+  ), owned AS MATERIALIZED (
+    SELECT run.id, run.epoch
+      FROM run
+     CROSS JOIN LATERAL ( -- by the primary key alone: LIMIT keeps the conditions outside from choosing another index
+             SELECT w.status, w.executor_id, w.epoch
+               FROM dbos.workflows w
+              WHERE w.id = run.id
+              LIMIT 1
+                FOR NO KEY UPDATE) AS locked
+     WHERE locked.status = 'PENDING' AND locked.executor_id = run.executor_id AND locked.epoch = run.epoch
+  ), step AS MATERIALIZED (
+    SELECT step.*
+      FROM json_to_recordset(steps) AS step(
+             workflow_id text, epoch integer, step_id text, name text, serialization text, output text, error text,
+             child_workflow_id text, attempts integer, duration_ms float8)
+      JOIN owned ON owned.id = step.workflow_id AND owned.epoch = step.epoch
+  ), recorded AS (
+    INSERT INTO dbos.steps AS s (workflow_id, step_id, name, epoch, serialization, output, error,
+                                 child_workflow_id, attempts, started_at, completed_at)
+    SELECT step.workflow_id, step.step_id, step.name, step.epoch, step.serialization, step.output, step.error,
+           step.child_workflow_id, step.attempts, now() - step.duration_ms * interval '1 millisecond', now()
+      FROM step
+        ON CONFLICT (workflow_id, step_id) DO NOTHING
+    RETURNING s.workflow_id, s.step_id
+  ), standing AS MATERIALIZED (
+    SELECT step.workflow_id, step.epoch, step.step_id
+      FROM step
+     WHERE NOT EXISTS (SELECT FROM recorded
+                        WHERE recorded.workflow_id = step.workflow_id AND recorded.step_id = step.step_id)
+  ), settlement AS MATERIALIZED (
+    SELECT settlement.*
+      FROM json_to_recordset(settlements) AS settlement(
+             workflow_id text, epoch integer, status text, serialization text, output text, error text,
+             wake_at timestamptz, retry_from integer)
+      JOIN owned ON owned.id = settlement.workflow_id AND owned.epoch = settlement.epoch
+     WHERE NOT EXISTS (SELECT FROM standing
+                        WHERE standing.workflow_id = settlement.workflow_id AND standing.epoch = settlement.epoch)
+  ), settled AS (
+    UPDATE dbos.workflows w
+       SET status = settlement.status,
+           outcome_serialization = settlement.serialization,
+           output = settlement.output,
+           error = settlement.error,
+           wake_at = settlement.wake_at,
+           executor_id = CASE WHEN settlement.status IN ('DELAYED', 'ENQUEUED') THEN NULL ELSE w.executor_id END,
+           completed_at = CASE WHEN settlement.status IN ('DELAYED', 'ENQUEUED', 'SUSPENDED') THEN NULL
+                               ELSE now() END,
+           failures = w.failures + CASE WHEN settlement.retry_from IS NULL THEN 0 ELSE 1 END,
+           updated_at = now()
+      FROM settlement
+     WHERE w.id = settlement.workflow_id
+  ), forgotten AS ( -- what a workflow that is tried again is to do anew
+    DELETE FROM dbos.steps s
+     USING settlement
+     WHERE s.workflow_id = settlement.workflow_id
+       AND split_part(s.step_id, '.', 1)::integer >= settlement.retry_from
+  )
+  SELECT owned.id, owned.epoch, NULL::text
+    FROM owned
+   UNION ALL
+  SELECT standing.workflow_id, standing.epoch, standing.step_id
+    FROM standing;
+END
+$$;
+
+-- Takes waiting workflows for an executor, at most `at_most`, and gives them back whole. First what is due becomes
+-- claimable. The last row has no id: it says in how many milliseconds to ask again at the latest (null: nobody knows of
+-- anything), and which queues hold back more than their limits let out now.
+--
+-- `listening` names the queues to claim from, in order of preference, and what this executor has of each at work.
+--
+-- Exact limits. Where processes share a limit, the row of the queue is locked before anything is counted, and every
+-- statement of a function sees what had been committed when it began (READ COMMITTED): two claims can never spend the
+-- same budget, and neither has to be tried again. Claims on other queues pass each other with SKIP LOCKED.
+--
+-- Windows of rate limits are kept a little longer than asked for, for a body begins a moment after its claim.
+CREATE FUNCTION dbos.claim_workflows(
+  claimer text, names text[], listening json, at_most integer, expires_at timestamptz
+)
+RETURNS TABLE (id text, name text, epoch integer, recovery_attempts integer, failures integer, queue text,
+               serialization text, input text, again_in_ms float8, contended text[])
+LANGUAGE plpgsql
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+SET plan_cache_mode = force_generic_plan
+AS $$
+#variable_conflict use_column
+DECLARE
+  room integer := at_most;
+  free integer;
+  chosen text[];
+  ids text[] := '{}';
+  held_back text[] := '{}';
+  again float8;
+  line record;
+  settings dbos.queues;
+  moment timestamptz;
+  since timestamptz;
+BEGIN
+  IF clock_timestamp() >= expires_at THEN
+    RETURN; -- it came too late: its sender has given it up
+  END IF;
+
+  UPDATE dbos.workflows w
+     SET status = 'ENQUEUED', wake_at = NULL, debounce_key = NULL, updated_at = now()
+   WHERE w.id = ANY (ARRAY(
+           SELECT due.id
+             FROM dbos.workflows due
+            WHERE due.status = 'DELAYED' AND due.wake_at <= now()
+            ORDER BY due.wake_at
+            LIMIT 1000
+              FOR NO KEY UPDATE SKIP LOCKED));
+
+  SELECT extract(epoch FROM w.wake_at - now()) * 1000
+    INTO again
+    FROM dbos.workflows w
+   WHERE w.status = 'DELAYED'
+   ORDER BY w.wake_at
+   LIMIT 1;
+
+  -- On no queue: what was recovered, woken, or started where there was no slot.
+  ids := ARRAY(
+    SELECT w.id
+      FROM dbos.workflows w
+     WHERE w.status = 'ENQUEUED' AND w.partition_key IS NULL AND w.queue IS NULL AND w.name = ANY (names)
+     ORDER BY w.priority, w.seq
+     LIMIT room
+       FOR NO KEY UPDATE SKIP LOCKED);
+  room := room - cardinality(ids);
+
+  FOR line IN SELECT given.queue, given.running
+                FROM json_to_recordset(listening) AS given(queue text, running integer)
+  LOOP
+    EXIT WHEN room <= 0;
+    CONTINUE WHEN NOT EXISTS (SELECT FROM dbos.workflows w
+                               WHERE w.status = 'ENQUEUED' AND w.partition_key IS NULL AND w.queue = line.queue)
+              AND NOT EXISTS (SELECT FROM dbos.workflows w
+                               WHERE w.status = 'ENQUEUED' AND w.partition_key IS NOT NULL AND w.queue = line.queue);
+    SELECT * INTO settings FROM dbos.queues q WHERE q.name = line.queue;
+    IF num_nonnulls(settings.concurrency, settings.rate_limit, settings.partition_concurrency,
+                    settings.partition_rate_limit) > 0 THEN
+      SELECT * INTO settings FROM dbos.queues q WHERE q.name = line.queue FOR NO KEY UPDATE;
+    END IF;
+    CONTINUE WHEN settings.name IS NULL OR settings.paused;
+
+    moment := clock_timestamp();
+    since := moment - settings.rate_period_ms * interval '1 millisecond' - dbos.rate_margin(settings.rate_period_ms);
+    free := least(
+      room,
+      settings.worker_concurrency - line.running,
+      settings.concurrency - (SELECT count(*)
+                                FROM (SELECT FROM dbos.workflows w
+                                       WHERE w.status = 'PENDING' AND w.queue = line.queue
+                                       LIMIT settings.concurrency) AS at_work),
+      settings.rate_limit - (SELECT coalesce(sum(c.claims), 0)
+                               FROM dbos.queue_claims c
+                              WHERE c.queue = line.queue AND c.partition_key = '' AND c.claimed_at > since));
+
+    chosen := ARRAY(
+      SELECT w.id
+        FROM dbos.workflows w
+       WHERE w.status = 'ENQUEUED' AND w.partition_key IS NULL AND w.queue = line.queue AND w.name = ANY (names)
+       ORDER BY w.priority, w.seq
+       LIMIT greatest(free, 0)
+         FOR NO KEY UPDATE SKIP LOCKED);
+    IF free > cardinality(chosen) THEN
+      chosen := chosen || dbos.choose_of_partitions(settings, names, free - cardinality(chosen), moment);
+    END IF;
+
+    IF cardinality(chosen) > 0 AND settings.rate_limit IS NOT NULL THEN
+      DELETE FROM dbos.queue_claims c
+       WHERE c.queue = line.queue AND c.partition_key = ''
+         AND c.claimed_at < moment - 2 * (moment - since);
+      INSERT INTO dbos.queue_claims (queue, claimed_at, claims)
+      VALUES (line.queue, clock_timestamp(), cardinality(chosen));
+    END IF;
+
+    IF cardinality(chosen) < room AND (free <= cardinality(chosen) OR settings.is_partitioned) THEN
+      held_back := held_back || line.queue;
+      again := least(again, dbos.rate_room_in_ms(settings, moment));
+    END IF;
+    ids := ids || chosen;
+    room := room - cardinality(chosen);
+  END LOOP;
+
+  RETURN QUERY
+  WITH picked AS MATERIALIZED (
+    SELECT picked.id, picked.place FROM unnest(ids) WITH ORDINALITY AS picked(id, place)
+  ), claimed AS (
+    UPDATE dbos.workflows w
+       SET status = 'PENDING', executor_id = claimer, epoch = w.epoch + 1,
+           started_at = coalesce(w.started_at, now()), updated_at = now()
+      FROM picked
+     WHERE w.id = picked.id AND w.status = 'ENQUEUED'
+    RETURNING picked.place, w.id, w.name, w.epoch, w.recovery_attempts, w.failures, w.queue, w.serialization, w.input
+  ), in_order AS (
+    SELECT * FROM claimed ORDER BY claimed.place
+  )
+  SELECT in_order.id, in_order.name, in_order.epoch, in_order.recovery_attempts, in_order.failures, in_order.queue,
+         in_order.serialization, in_order.input, NULL::float8, NULL::text[]
+    FROM in_order;
+  RETURN QUERY SELECT NULL::text, NULL::text, NULL::integer, NULL::integer, NULL::integer, NULL::text, NULL::text,
+                      NULL::text, CASE WHEN again IS NOT NULL THEN greatest(again, 10) END, held_back;
+END
+$$;
+
+-- How much longer than asked for the window of a rate limit is kept.
+CREATE FUNCTION dbos.rate_margin(period_ms integer) RETURNS interval
+LANGUAGE sql IMMUTABLE
+RETURN least(period_ms / 20.0, 25) * interval '1 millisecond';
+
+-- Milliseconds until the oldest claim leaves the window of a queue's rate limit; null when nothing is in it.
+CREATE FUNCTION dbos.rate_room_in_ms(settings dbos.queues, moment timestamptz) RETURNS float8
+LANGUAGE sql STABLE
+RETURN (
+  SELECT min(extract(epoch FROM window_of.oldest - moment) * 1000 + window_of.period_ms)
+    FROM (SELECT min(c.claimed_at) + dbos.rate_margin(settings.rate_period_ms) AS oldest,
+                 settings.rate_period_ms AS period_ms
+            FROM dbos.queue_claims c
+           WHERE c.queue = settings.name AND c.partition_key = ''
+             AND c.claimed_at > moment - settings.rate_period_ms * interval '1 millisecond'
+                                       - dbos.rate_margin(settings.rate_period_ms)
+           UNION ALL
+          SELECT min(c.claimed_at) + dbos.rate_margin(settings.partition_rate_period_ms),
+                 settings.partition_rate_period_ms
+            FROM dbos.queue_claims c
+           WHERE c.queue = settings.name AND c.partition_key > ''
+             AND c.claimed_at > moment - settings.partition_rate_period_ms * interval '1 millisecond'
+                                       - dbos.rate_margin(settings.partition_rate_period_ms)) AS window_of);
+
+-- Up to `at_most` waiting workflows of a queue's partitions, as far as each partition's own limits have room, in the
+-- order of the whole queue. The row of the queue is locked when there are such limits. Partitions are found by one index
+-- probe each, however much waits in them; one that is full costs the others nothing.
+CREATE FUNCTION dbos.choose_of_partitions(settings dbos.queues, names text[], at_most integer, moment timestamptz)
+RETURNS text[]
+LANGUAGE plpgsql
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+SET plan_cache_mode = force_generic_plan
+AS $$
+#variable_conflict use_column
+DECLARE
+  since timestamptz := moment - settings.partition_rate_period_ms * interval '1 millisecond'
+                              - dbos.rate_margin(settings.partition_rate_period_ms);
+  chosen text[];
+BEGIN
+  chosen := ARRAY(
+    WITH RECURSIVE part AS (
+      (SELECT w.partition_key
+         FROM dbos.workflows w
+        WHERE w.status = 'ENQUEUED' AND w.partition_key IS NOT NULL AND w.queue = settings.name
+        ORDER BY w.partition_key
+        LIMIT 1)
+       UNION ALL
+      SELECT (SELECT w.partition_key
+                FROM dbos.workflows w
+               WHERE w.status = 'ENQUEUED' AND w.partition_key IS NOT NULL AND w.queue = settings.name
+                 AND w.partition_key > part.partition_key
+               ORDER BY w.partition_key
+               LIMIT 1)
+        FROM part
+       WHERE part.partition_key IS NOT NULL
+    ), space AS MATERIALIZED (
+      SELECT part.partition_key,
+             least(at_most,
+                   settings.partition_concurrency
+                     - (SELECT count(*)
+                          FROM (SELECT FROM dbos.workflows w
+                                 WHERE w.status = 'PENDING' AND w.queue = settings.name
+                                   AND w.partition_key = part.partition_key
+                                 LIMIT settings.partition_concurrency) AS at_work),
+                   settings.partition_rate_limit
+                     - (SELECT coalesce(sum(c.claims), 0)
+                          FROM dbos.queue_claims c
+                         WHERE c.queue = settings.name AND c.partition_key = part.partition_key
+                           AND c.claimed_at > since)) AS free
+        FROM part
+       WHERE part.partition_key IS NOT NULL
+    )
+    SELECT waiting.id
+      FROM space
+     CROSS JOIN LATERAL (
+             SELECT w.id, w.priority, w.seq
+               FROM dbos.workflows w
+              WHERE w.status = 'ENQUEUED' AND w.partition_key = space.partition_key AND w.queue = settings.name
+                AND w.name = ANY (names)
+              ORDER BY w.priority, w.seq
+              LIMIT greatest(space.free, 0)) AS waiting
+     ORDER BY waiting.priority, waiting.seq
+     LIMIT at_most);
+  -- Chosen without a lock, so that a full queue locks no more than it takes; what somebody holds is left.
+  chosen := ARRAY(
+    SELECT w.id
+      FROM unnest(chosen) WITH ORDINALITY AS picked(id, place)
+      JOIN dbos.workflows w ON w.id = picked.id AND w.status = 'ENQUEUED'
+     ORDER BY picked.place
+       FOR NO KEY UPDATE OF w SKIP LOCKED);
+
+  IF cardinality(chosen) > 0 AND settings.partition_rate_limit IS NOT NULL THEN
+    DELETE FROM dbos.queue_claims c
+     WHERE c.queue = settings.name AND c.partition_key > '' AND c.claimed_at < moment - 2 * (moment - since);
+    INSERT INTO dbos.queue_claims (queue, partition_key, claimed_at, claims)
+    SELECT settings.name, w.partition_key, clock_timestamp(), count(*)
+      FROM dbos.workflows w
+     WHERE w.id = ANY (chosen)
+     GROUP BY w.partition_key;
+  END IF;
+  RETURN chosen;
+END
+$$;
+
+-- Renews the lease of an executor and, where it may, declares dead those that are gone. `dead` are all dead executors
+-- that may still own workflows, those without a row of their own included. An executor whose session has ended, but whose
+-- last heartbeat is younger than the grace, is suspect: `suspect_in_ms` says when it is to be looked at again.
+CREATE FUNCTION dbos.heartbeat(executor text, lock bigint, may_declare boolean, grace_ms integer)
+RETURNS TABLE (alive boolean, database_now timestamptz, dead text[], has_audience boolean, suspect_in_ms float8)
+LANGUAGE plpgsql
+SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan
+AS $$
+#variable_conflict use_column
+BEGIN
+  UPDATE dbos.executors e
+     SET heartbeat_at = now(), lock_key = lock
+   WHERE e.id = executor AND e.dead_at IS NULL;
+  alive := FOUND;
+
+  IF may_declare THEN
+    UPDATE dbos.executors e
+       SET dead_at = now()
+     WHERE e.id = ANY (ARRAY(
+             SELECT gone.id
+               FROM dbos.executors gone
+              WHERE gone.id <> executor AND gone.dead_at IS NULL
+                AND dbos.executor_is_gone(gone.heartbeat_at, gone.lease_ms, gone.lock_key, grace_ms)
+                FOR NO KEY UPDATE SKIP LOCKED));
+  END IF;
+
+  dead := ARRAY(
+    WITH RECURSIVE owner AS ( -- one index probe for each executor that owns anything, however much it owns
+      (SELECT w.executor_id FROM dbos.workflows w WHERE w.status = 'PENDING' ORDER BY w.executor_id LIMIT 1)
+       UNION ALL
+      SELECT (SELECT w.executor_id
+                FROM dbos.workflows w
+               WHERE w.status = 'PENDING' AND w.executor_id > owner.executor_id
+               ORDER BY w.executor_id
+               LIMIT 1)
+        FROM owner
+       WHERE owner.executor_id IS NOT NULL
+    )
+    SELECT e.id FROM dbos.executors e WHERE e.dead_at IS NOT NULL AND e.id <> executor
+     UNION
+    SELECT owner.executor_id
+      FROM owner
+     WHERE owner.executor_id <> executor
+       AND NOT EXISTS (SELECT FROM dbos.executors e WHERE e.id = owner.executor_id));
+
+  SELECT count(*) FILTER (WHERE e.lock_key IS NOT NULL) > 0,
+         min(extract(epoch FROM e.heartbeat_at - now()) * 1000 + grace_ms)
+           FILTER (WHERE e.heartbeat_at + grace_ms * interval '1 millisecond' >= now()
+                     AND dbos.session_is_gone(e.lock_key))
+    INTO has_audience, suspect_in_ms
+    FROM dbos.executors e
+   WHERE e.id <> executor AND e.dead_at IS NULL;
+
+  database_now := clock_timestamp();
+  RETURN NEXT;
+END
+$$;
+
+-- Puts a workflow off: the one that is being put off under the key gets the new input and starts a period from now, but
+-- not later than `max_wait_ms` after the first call; where there is none, this one is written. Called in a workflow
+-- (`run`, `step`), the checkpoint of the call is part of the same commit, and a call that has one is not made again.
+CREATE FUNCTION dbos.debounce_workflow(
+  workflow json, period_ms float8, max_wait_ms float8, run json, step json
+)
+RETURNS TABLE (id text, owned boolean)
+LANGUAGE plpgsql
+SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan
+AS $$
+#variable_conflict use_column
+BEGIN
+  owned := true;
+  IF run IS NOT NULL THEN
+    PERFORM
+       FROM dbos.workflows w
+      WHERE w.id = run->>'id' AND w.status = 'PENDING' AND w.executor_id = run->>'executor_id'
+        AND w.epoch = (run->>'epoch')::integer
+        FOR NO KEY UPDATE;
+    owned := FOUND;
+    IF owned THEN
+      SELECT s.output::json #>> '{}' INTO id
+        FROM dbos.steps s
+       WHERE s.workflow_id = run->>'id' AND s.step_id = step->>'step_id';
+    END IF;
+    IF NOT owned OR id IS NOT NULL THEN
+      RETURN NEXT;
+      RETURN;
+    END IF;
+  END IF;
+
+  INSERT INTO dbos.workflows AS w (id, name, status, parent_id, application_version, attributes, serialization,
+                                   input, queue, wake_at, debounce_key, debounce_until)
+  SELECT given.id, given.name, 'DELAYED', given.parent_id, given.application_version, given.attributes,
+         given.serialization, given.input, given.queue,
+         now() + least(period_ms, max_wait_ms) * interval '1 millisecond', given.debounce_key,
+         now() + max_wait_ms * interval '1 millisecond'
+    FROM json_to_record(workflow) AS given(
+           id text, name text, parent_id text, application_version text, attributes jsonb, serialization text,
+           input text, queue text, debounce_key text)
+      ON CONFLICT (name, debounce_key) WHERE debounce_key IS NOT NULL AND status = 'DELAYED' DO UPDATE
+     SET input = EXCLUDED.input, serialization = EXCLUDED.serialization, attributes = EXCLUDED.attributes,
+         wake_at = least(now() + period_ms * interval '1 millisecond', w.debounce_until), updated_at = now()
+  RETURNING w.id INTO id;
+
+  IF run IS NOT NULL THEN
+    INSERT INTO dbos.steps (workflow_id, step_id, name, epoch, serialization, output, child_workflow_id, started_at)
+    VALUES (run->>'id', step->>'step_id', step->>'name', (run->>'epoch')::integer, 'json', to_json(id)::text, id,
+            now());
+  END IF;
+  RETURN NEXT;
+END
+$$;

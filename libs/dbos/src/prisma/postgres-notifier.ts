@@ -1,0 +1,117 @@
+/**
+ * Notifications through PostgreSQL: heard on the session of its own, sent as statements of their own.
+ *
+ * Never inside of the transaction that they tell of: a commit that notifies takes a lock of the whole database
+ * (PostgreSQL, `PreCommit_Notify`), and the hot path would queue up behind it.
+ */
+import { randomUUID } from 'node:crypto';
+import { cleanContext } from '../core/clean-context.js';
+import type { Clock } from '../core/clock.js';
+import type { Notifier, Topic } from '../repository/notifier.js';
+import type { Database } from './database.js';
+
+export const CHANNEL = 'nestjs_dbos';
+
+/** Between two notifications; the first leaves at once. Under load one of them stands for thousands of changes. */
+const PAUSE_MS = 10;
+/** One that takes longer is not worth waiting for: the others will have polled. */
+const TIMEOUT_MS = 2_000;
+/** A payload must be shorter than 8,000 bytes (PostgreSQL manual, "NOTIFY"); subjects beyond this are left out. */
+const MAX_PAYLOAD_BYTES = 7_000;
+
+interface Notification {
+  /** Whose it is: a sender hears its own as well. */
+  readonly from: string;
+  readonly topics: Partial<Record<Topic, readonly string[]>>;
+}
+
+export class PostgresNotifier implements Notifier {
+  private readonly id = randomUUID();
+  private readonly inCleanContext = cleanContext();
+  private readonly subscribers = new Map<Topic, Set<() => void>>();
+  private readonly waiting = new Map<Topic, Set<string>>();
+  private sending: Promise<void> | undefined;
+  hasAudience = false;
+
+  constructor(
+    private readonly database: Database,
+    private readonly clock: Clock,
+    private readonly hears: () => boolean,
+  ) {}
+
+  get isListening(): boolean {
+    return this.hears();
+  }
+
+  subscribe(topic: Topic, wake: () => void): void {
+    const subscribers = this.subscribers.get(topic) ?? new Set();
+    this.subscribers.set(topic, subscribers.add(wake));
+  }
+
+  notify(topic: Topic, subject = ''): void {
+    if (!this.hasAudience && topic !== 'executor') return;
+    const subjects = this.waiting.get(topic) ?? new Set();
+    this.waiting.set(topic, subjects.add(subject));
+    this.sending ??= this.inCleanContext(() => this.sendAll()).finally(() => {
+      this.sending = undefined;
+    });
+  }
+
+  async flush(): Promise<void> {
+    while (this.sending) await this.sending;
+  }
+
+  /** What came in on the channel. Anything may be sent there by anybody. */
+  received(payload: string | undefined): void {
+    const notification = parsed(payload);
+    if (!notification || notification.from === this.id) return;
+    this.hasAudience = true;
+    for (const topic of Object.keys(notification.topics)) this.wake(topic as Topic);
+  }
+
+  /** Some may have been missed: everybody is to look for themselves. */
+  wakeAll(): void {
+    for (const topic of this.subscribers.keys()) this.wake(topic);
+  }
+
+  private wake(topic: Topic): void {
+    for (const wake of this.subscribers.get(topic) ?? []) wake();
+  }
+
+  private async sendAll(): Promise<void> {
+    await new Promise((resolve) => setImmediate(resolve)); // whatever this turn still has to tell goes along
+    while (this.waiting.size > 0) {
+      const payload = this.takePayload();
+      await this.database
+        .once(
+          (client) =>
+            client.$queryRaw<unknown[]>`SELECT pg_notify(${CHANNEL}, ${payload})::text AS sent`,
+          { timeoutMs: TIMEOUT_MS },
+        )
+        .catch(() => undefined); // the others will find out by polling
+      await new Promise<void>((resolve) => this.clock.schedule(PAUSE_MS, resolve));
+    }
+  }
+
+  private takePayload(): string {
+    const topics = Object.fromEntries(
+      [...this.waiting].map(([topic, subjects]) => [topic, [...subjects]]),
+    );
+    const names = [...this.waiting.keys()];
+    this.waiting.clear();
+    const payload = JSON.stringify({ from: this.id, topics } satisfies Notification);
+    if (Buffer.byteLength(payload) <= MAX_PAYLOAD_BYTES) return payload;
+    const withoutSubjects = Object.fromEntries(names.map((topic) => [topic, []]));
+    return JSON.stringify({ from: this.id, topics: withoutSubjects } satisfies Notification);
+  }
+}
+
+function parsed(payload: string | undefined): Notification | undefined {
+  try {
+    const value = JSON.parse(payload ?? '') as Partial<Notification> | null;
+    const isOurs = typeof value?.from === 'string' && typeof value.topics === 'object';
+    return isOurs && value.topics ? (value as Notification) : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,29 @@
+/**
+ * Wake-ups between processes. They are hints: whoever misses one finds out by polling, and correctness never rests on
+ * one. Within a process the parts wake each other directly.
+ */
+
+export type Topic =
+  /** Workflows wait that the sender cannot take. Subjects: names of queues. */
+  | 'work'
+  /** An executor has joined; told whether or not anybody is known to listen. */
+  | 'executor'
+  /** Schedules have changed. */
+  | 'schedule';
+
+export interface Notifier {
+  /** Whether notifications of others come in; then polling may be rare. */
+  readonly isListening: boolean;
+
+  /** Whether anybody else listens. While nobody does, nothing is sent; whoever joins says so. */
+  hasAudience: boolean;
+
+  /** Calls `wake` when others notify of the topic, and when some of their notifications may have been missed. */
+  subscribe(topic: Topic, wake: () => void): void;
+
+  /** Tells other processes, soon, many calls as one. Never waits, never throws. */
+  notify(topic: Topic, subject?: string): void;
+
+  /** Resolves once what is to be told has been told, or could not be. */
+  flush(): Promise<void>;
+}
