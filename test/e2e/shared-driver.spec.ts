@@ -9,6 +9,7 @@ import {
   NamedConnections,
   saturate,
   startDirectEngine,
+  statementNames,
   type DirectEngine,
 } from '../support/direct-engine.js';
 import { eventually } from '../support/eventually.js';
@@ -94,7 +95,7 @@ describe('Client and engine', () => {
     const engine = await startEngine(client);
     await useBoth(client, engine);
     expect(await connections.count()).toBe(MAX);
-    expect(names()).toContain('dbos_');
+    expect(names.join('')).toContain('dbos_');
 
     await engine.engine.shutdown();
     await client.$disconnect();
@@ -374,16 +375,3 @@ describe('Statements of the engine', () => {
     return { client, seen };
   }
 });
-
-/** Names under which statements are prepared in the pool; the client itself names none. */
-function statementNames(pool: pg.Pool): () => string {
-  const names: string[] = [];
-  const original = pool.query.bind(pool) as (query: { name?: string }) => unknown;
-  Object.defineProperty(pool, 'query', {
-    value: (query: { name?: string }) => {
-      names.push(query.name ?? '');
-      return original(query);
-    },
-  });
-  return () => names.join();
-}

@@ -118,3 +118,16 @@ export async function saturate(client: PrismaClient, count: number): Promise<voi
     Array.from({ length: count }, () => client.$queryRaw`SELECT pg_sleep(0.02)::text AS slept`),
   );
 }
+
+/** Names under which statements are prepared in the pool; the client itself names none. */
+export function statementNames(pool: pg.Pool): string[] {
+  const names: string[] = [];
+  const original = pool.query.bind(pool) as (query: { name?: string }) => unknown;
+  Object.defineProperty(pool, 'query', {
+    value: (query: { name?: string }) => {
+      names.push(query.name ?? '');
+      return original(query);
+    },
+  });
+  return names;
+}
