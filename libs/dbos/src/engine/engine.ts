@@ -112,7 +112,7 @@ export class Engine {
     await repository.prepare();
     await this.declareQueues();
     await membership.join();
-    membership.start();
+    membership.goOn();
     await recoveryLoop.tick();
     const resumed = await repository.workflows.resumeSuspended(registry.names());
     const unfinished = await repository.workflows.countUnfinished(registry.names());

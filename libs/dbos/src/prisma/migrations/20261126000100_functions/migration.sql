@@ -4,7 +4,8 @@
 -- reads them from end to end, for as long as it takes until they are analysed again: minutes in which a new
 -- application writes hundreds of thousands of rows. Statements of a function are planned under the settings of the
 -- function: without sequential scans, once for a connection, and the same whether they come through a Prisma client,
--- its driver or a pooler (PostgreSQL manual, "CREATE FUNCTION", SET, and "PL/pgSQL Under the Hood", Plan Caching).
+-- its driver or a pooler (PostgreSQL manual, "CREATE FUNCTION", SET, and "PL/pgSQL Under the Hood", Plan Caching). What
+-- has no index costs the planner a fortune then, which must not move it to compile the plan: hence no JIT.
 --
 -- A function that a released version calls is never changed in what it takes or gives: processes of two versions work
 -- side by side during a deployment. What is new comes under a new name.
@@ -17,6 +18,7 @@ RETURNS TABLE (asked text, id text, created boolean, name text, status text, exe
 LANGUAGE plpgsql
 SET enable_seqscan = off
 SET plan_cache_mode = force_generic_plan
+SET jit = off
 AS $$
 #variable_conflict use_column
 BEGIN
@@ -79,6 +81,7 @@ RETURNS TABLE (workflow_id text, epoch integer, step_id text)
 LANGUAGE plpgsql
 SET enable_seqscan = off
 SET plan_cache_mode = force_generic_plan
+SET jit = off
 AS $$
 #variable_conflict use_column
 BEGIN
@@ -171,6 +174,7 @@ SET enable_seqscan = off
 SET enable_hashjoin = off
 SET enable_mergejoin = off
 SET plan_cache_mode = force_generic_plan
+SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -326,6 +330,7 @@ SET enable_seqscan = off
 SET enable_hashjoin = off
 SET enable_mergejoin = off
 SET plan_cache_mode = force_generic_plan
+SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -406,6 +411,7 @@ RETURNS TABLE (alive boolean, database_now timestamptz, dead text[], has_audienc
 LANGUAGE plpgsql
 SET enable_seqscan = off
 SET plan_cache_mode = force_generic_plan
+SET jit = off
 AS $$
 #variable_conflict use_column
 BEGIN
@@ -467,6 +473,7 @@ RETURNS TABLE (id text, owned boolean)
 LANGUAGE plpgsql
 SET enable_seqscan = off
 SET plan_cache_mode = force_generic_plan
+SET jit = off
 AS $$
 #variable_conflict use_column
 BEGIN
