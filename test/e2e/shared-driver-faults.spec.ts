@@ -11,6 +11,7 @@ import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import {
   NamedConnections,
   startDirectEngine,
+  statementNames,
   type DirectEngine,
 } from '../support/direct-engine.js';
 import { eventually } from '../support/eventually.js';

@@ -1,5 +1,6 @@
 // What years of use leave in the tables, written by the server itself.
 import type pg from 'pg';
+import type { WorkflowStatus } from '../../libs/dbos/src/core/status.js';
 
 /** A statement's own work memory and log are of no interest here. */
 const QUICKLY = `SET LOCAL synchronous_commit = off`;
@@ -31,7 +32,7 @@ export async function writeHistory(client: pg.ClientBase, workflows: number): Pr
 }
 
 export interface ActiveRows {
-  readonly status: 'PENDING' | 'ENQUEUED' | 'DELAYED' | 'SUSPENDED' | 'CANCELLED';
+  readonly status: WorkflowStatus;
   readonly count: number;
   /** Ids are this and a number from 1. */
   readonly prefix: string;
@@ -40,28 +41,33 @@ export interface ActiveRows {
   readonly epoch?: number;
   /** When the delayed ones are due, from now. */
   readonly dueInSeconds?: number;
+  readonly queue?: string;
+  /** Of so many partitions. */
+  readonly partitions?: number;
 }
 
 /** Workflows in a state of which there are few at a time. */
-export async function writeActive(
-  client: pg.ClientBase,
-  {
-    status,
-    count,
-    prefix,
-    name = 'Name 0',
-    executorId,
-    epoch = 1,
-    dueInSeconds = 3_600,
-  }: ActiveRows,
-): Promise<string[]> {
-  const { rows } = await client.query<{ id: string }>(
-    `INSERT INTO dbos.workflows (id, name, status, executor_id, epoch, wake_at, serialization, input, completed_at)
-     SELECT $1 || n, $2, $3, $4, $5, CASE WHEN $3 = 'DELAYED' THEN now() + $6 * interval '1 second' END, 'test', '[]',
-            CASE WHEN $3 = 'CANCELLED' THEN now() END
+export async function writeActive(client: pg.ClientBase, rows: ActiveRows): Promise<string[]> {
+  const { status, count, prefix, name = 'Name 0', executorId, epoch = 1 } = rows;
+  const { dueInSeconds = 3_600, queue, partitions } = rows;
+  const written = await client.query<{ id: string }>(
+    `INSERT INTO dbos.workflows (id, name, status, executor_id, epoch, wake_at, queue, partition_key, serialization,
+                                 input, completed_at)
+     SELECT $1 || n, $2, $3, $4, $5, CASE WHEN $3 = 'DELAYED' THEN now() + $6 * interval '1 second' END, $8,
+            'partition ' || n % $9, 'test', '[]', CASE WHEN $3 = 'CANCELLED' THEN now() END
        FROM generate_series(1, $7::int) AS n
      RETURNING id`,
-    [prefix, name, status, executorId ?? null, epoch, dueInSeconds, count],
+    [
+      prefix,
+      name,
+      status,
+      executorId ?? null,
+      epoch,
+      dueInSeconds,
+      count,
+      queue ?? null,
+      partitions ?? null,
+    ],
   );
-  return rows.map(({ id }) => id);
+  return written.rows.map(({ id }) => id);
 }
