@@ -76,6 +76,9 @@ $$;
 -- order of ids, so that two batches cannot wait for each other.
 --
 -- `standing` steps contradict what their run believes; a run that they contradict is not settled.
+--
+-- `= ANY (ARRAY[...])` can be neither hashed nor merged, which leaves one index probe for each row: a plan that was made
+-- while the tables were small would else walk the whole of an index, for no sequential scan stands in its way.
 CREATE FUNCTION dbos.write_transitions(runs json, steps json, settlements json)
 RETURNS TABLE (workflow_id text, epoch integer, step_id text)
 LANGUAGE plpgsql
@@ -138,11 +141,12 @@ BEGIN
            failures = w.failures + CASE WHEN settlement.retry_from IS NULL THEN 0 ELSE 1 END,
            updated_at = now()
       FROM settlement
-     WHERE w.id = settlement.workflow_id
+     WHERE w.id = ANY (ARRAY[settlement.workflow_id])
   ), forgotten AS ( -- what a workflow that is tried again is to do anew
     DELETE FROM dbos.steps s
      USING settlement
-     WHERE s.workflow_id = settlement.workflow_id
+     WHERE s.workflow_id = ANY (ARRAY[settlement.workflow_id])
+       AND settlement.retry_from IS NOT NULL
        AND split_part(s.step_id, '.', 1)::integer >= settlement.retry_from
   )
   SELECT owned.id, owned.epoch, NULL::text
@@ -206,7 +210,7 @@ BEGIN
   SELECT extract(epoch FROM w.wake_at - now()) * 1000
     INTO again
     FROM dbos.workflows w
-   WHERE w.status = 'DELAYED'
+   WHERE w.status = 'DELAYED' AND w.wake_at IS NOT NULL
    ORDER BY w.wake_at
    LIMIT 1;
 
@@ -433,7 +437,11 @@ BEGIN
 
   dead := ARRAY(
     WITH RECURSIVE owner AS ( -- one index probe for each executor that owns anything, however much it owns
-      (SELECT w.executor_id FROM dbos.workflows w WHERE w.status = 'PENDING' ORDER BY w.executor_id LIMIT 1)
+      (SELECT w.executor_id
+         FROM dbos.workflows w
+        WHERE w.status = 'PENDING' AND w.executor_id IS NOT NULL
+        ORDER BY w.executor_id
+        LIMIT 1)
        UNION ALL
       SELECT (SELECT w.executor_id
                 FROM dbos.workflows w
@@ -480,10 +488,13 @@ BEGIN
   owned := true;
   IF run IS NOT NULL THEN
     PERFORM
-       FROM dbos.workflows w
-      WHERE w.id = run->>'id' AND w.status = 'PENDING' AND w.executor_id = run->>'executor_id'
-        AND w.epoch = (run->>'epoch')::integer
-        FOR NO KEY UPDATE;
+       FROM (SELECT w.status, w.executor_id, w.epoch
+               FROM dbos.workflows w
+              WHERE w.id = run->>'id'
+              LIMIT 1
+                FOR NO KEY UPDATE) AS locked
+      WHERE locked.status = 'PENDING' AND locked.executor_id = run->>'executor_id'
+        AND locked.epoch = (run->>'epoch')::integer;
     owned := FOUND;
     IF owned THEN
       SELECT s.output::json #>> '{}' INTO id
@@ -516,5 +527,49 @@ BEGIN
             now());
   END IF;
   RETURN NEXT;
+END
+$$;
+
+-- All checkpoints of the given workflows.
+CREATE FUNCTION dbos.step_histories(workflow_ids text[])
+RETURNS TABLE (workflow_id text, step_id text, name text, epoch integer, serialization text, output text, error text,
+               child_workflow_id text, attempts integer, started_at timestamptz, completed_at timestamptz)
+LANGUAGE plpgsql
+STABLE
+SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan
+SET jit = off
+AS $$
+#variable_conflict use_column
+BEGIN
+  RETURN QUERY
+  SELECT s.workflow_id, s.step_id, s.name, s.epoch, s.serialization, s.output, s.error, s.child_workflow_id,
+         s.attempts, s.started_at, s.completed_at
+    FROM dbos.steps s
+   WHERE s.workflow_id = ANY (workflow_ids);
+END
+$$;
+
+-- How many workflows there are of each name in the given statuses, and since when; of each status the oldest `at_most`.
+CREATE FUNCTION dbos.count_workflows(statuses text[], at_most integer)
+RETURNS TABLE (name text, status text, workflows integer, oldest timestamptz)
+LANGUAGE plpgsql
+STABLE
+SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan
+SET jit = off
+AS $$
+#variable_conflict use_column
+BEGIN
+  RETURN QUERY
+  SELECT counted.name, counted.status, count(*)::integer, min(counted.created_at)
+    FROM unnest(statuses) AS asked(status)
+   CROSS JOIN LATERAL (
+           SELECT w.name, w.status, w.created_at
+             FROM dbos.workflows w
+            WHERE w.status = asked.status COLLATE "C"
+            ORDER BY w.seq
+            LIMIT at_most) AS counted
+   GROUP BY counted.name, counted.status;
 END
 $$;
