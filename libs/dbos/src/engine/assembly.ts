@@ -53,7 +53,7 @@ export function assemble(options: ResolvedEngineOptions, repository: CheckpointR
     starter,
     onEnqueued: (queue, delayMs) => dispatcher.offered(queue, delayMs),
   });
-  const recoveryLoop = new Recovery({ ...common, onRequeued: () => dispatcher.offered() }, polled);
+  const recoveryLoop = new Recovery({ ...common, onRequeued: () => dispatcher.stirred() }, polled);
   const membership = new Membership(
     {
       ...common,
