@@ -78,7 +78,7 @@ async function story({ databaseUrl, directory, children }) {
   const orders = newOrders();
   const [unanswered] = await Promise.all([
     placeAll(shop, orders),
-    killMidWay(children, server, gatewayUrl),
+    killMidWay({ children, server, shop, gatewayUrl }),
   ]);
 
   const restarted = await startShop();
@@ -93,7 +93,7 @@ async function story({ databaseUrl, directory, children }) {
   const ended = await allEnded(shop, orders);
   const seconds = ((performance.now() - restartedAt) / 1000).toFixed(1);
   const { found } = (await shop.health()).info.workflows.recovery;
-  say(`All orders have ended ${seconds} s later; ${found} of them were recovered`);
+  say(`All orders have ended ${seconds} s later; ${found} unfinished workflows were recovered`);
   return { orders: ended, charges: await chargesAt(gatewayUrl) };
 }
 
@@ -132,13 +132,17 @@ async function placeAll(shop, orders) {
   return unanswered;
 }
 
-async function killMidWay(children, server, gatewayUrl) {
+async function killMidWay({ children, server, shop, gatewayUrl }) {
   const captured = await within('Charging the first cards', async () => {
     const charges = (await chargesAt(gatewayUrl)).filter(({ captures }) => captures > 0);
     return charges.length >= CHARGED_WHEN_KILLED ? charges.length : undefined;
   });
+  const queue = await within('Looking at the warehouses', () => shop.fulfilment());
   await children.end(server, 'SIGKILL');
-  say(`kill -9 ${server.pid}: ${captured} of ${ORDERS} cards are charged`);
+  say(
+    `kill -9 ${server.pid}: ${captured} of ${ORDERS} cards are charged, ${queue.pending} orders are being packed, ` +
+      `${queue.enqueued} wait for that`,
+  );
 }
 
 function allEnded(shop, orders) {
@@ -154,8 +158,8 @@ function conclude({ orders, charges }) {
   process.stdout.write(`
 ${table(rowsOf(orders, charges))}
 
-The steps show their attempts in the life of the server that recorded them; calls and captures are what the
-payment gateway counted over both.
+The steps show their attempts in the life of the server that recorded them; queued is how long a paid order
+waited for its warehouse; calls and captures are what the payment gateway counted over both lives.
 
 ${ORDERS} orders, ${receipts} receipts, ${chargedTwice} charged twice, killed once
 `);

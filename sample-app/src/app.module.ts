@@ -7,6 +7,7 @@ import { OrdersModule } from './orders/orders.module.js';
 import { OutOfStockError, PaymentDeclinedError } from './orders/refusals.js';
 import { PrismaModule } from './prisma/prisma.module.js';
 import { PrismaService } from './prisma/prisma.service.js';
+import { ReportsModule } from './reports/reports.module.js';
 
 @Module({
   imports: [
@@ -17,6 +18,7 @@ import { PrismaService } from './prisma/prisma.service.js';
     }),
     PrismaModule,
     OrdersModule,
+    ReportsModule,
     HealthModule,
     DbosModule.forRoot({
       prisma: PrismaService,

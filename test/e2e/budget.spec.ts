@@ -61,6 +61,8 @@ const isHeartbeat: Kind = ({ sql }) => sql.includes('dbos.heartbeat');
 const isClaim: Kind = ({ sql }) => sql.includes('dbos.claim_workflows');
 /** Once in a lease of 10 s. */
 const isReconciliation: Kind = ({ sql }) => sql.includes('orphan AS');
+/** Every half minute. */
+const isScheduleLook: Kind = ({ sql }) => sql.includes('next_due_in_ms');
 const isHistory: Kind = ({ sql }) => sql.includes('FROM dbos.steps') && !sql.includes('INSERT');
 
 function count(statements: readonly CountedStatement[], kind: Kind = () => true): number {
@@ -107,6 +109,7 @@ const reason = countable ? '' : ' (skipped: this server has no pg_stat_statement
     await eventually(() => {
       expect(engine['parts'].dispatcher.lastTickAt).toBeDefined();
       expect(engine['parts'].outcomes.lastTickAt).toBeDefined();
+      expect(engine.schedules.scheduler.lastTickAt).toBeDefined();
     });
     return nestApp;
   }
@@ -199,7 +202,8 @@ const reason = countable ? '' : ' (skipped: this server has no pg_stat_statement
     expect(count(sent, isClaim)).toBeLessThanOrEqual(beats(100));
     expect(count(sent, isHeartbeat)).toBeLessThanOrEqual(beats(500));
     expect(count(sent, isReconciliation)).toBeLessThanOrEqual(1);
-    const known = [isClaim, isHeartbeat, isReconciliation];
+    expect(count(sent, isScheduleLook)).toBeLessThanOrEqual(1);
+    const known = [isClaim, isHeartbeat, isReconciliation, isScheduleLook];
     expect(sent.filter((statement) => !known.some((kind) => kind(statement)))).toEqual([]);
   });
 });

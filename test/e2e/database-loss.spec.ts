@@ -69,8 +69,7 @@ const CLAIM = 'dbos.claim_workflows';
 const HISTORY = 'WHERE workflow_id = ANY(';
 const HEARTBEAT = 'dbos.heartbeat';
 const REQUEUE = 'recovery_attempts = w.recovery_attempts +';
-const RELEASE = `SET status = 'ENQUEUED', wake_at = NULL`;
-const EVERY_KIND = [START, TRANSITION, CLAIM, HISTORY, HEARTBEAT, REQUEUE, RELEASE];
+const EVERY_KIND = [START, TRANSITION, CLAIM, HISTORY, HEARTBEAT, REQUEUE];
 
 /** Faults that say nothing about our data (PostgreSQL manual, appendix A). */
 const SQLSTATES = [

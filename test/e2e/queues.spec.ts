@@ -514,6 +514,16 @@ describe('A workflow that fails on a queue with retries', () => {
   });
 });
 
+describe('A debounced workflow', () => {
+  it('waits on its queue once its time has come', async () => {
+    const { queue, workflows } = await startApp();
+    const options = { key: queue.name, periodMs: 10, queue: queue.name };
+    const handle = await workflows.debounce(Packing, options).run('tea');
+    expect(await handle.result()).toBe('packed tea');
+    expect(await handle.status()).toMatchObject({ queue: queue.name });
+  });
+});
+
 describe('Many workflows at once', () => {
   it('are written all or none', async () => {
     const { queue } = await startApp();
@@ -587,6 +597,14 @@ describe('Bad input', () => {
   it('B52: a partitioned queue refuses what has no partition', async () => {
     const { queue } = await startApp({ partition: { concurrency: 1 } });
     await expect(queue.enqueue(Packing).run('tea')).rejects.toMatchObject({
+      code: 'DBOS_INVALID_ARGUMENT',
+    });
+  });
+
+  it('a partitioned queue takes no debounced workflow, which has no partition', async () => {
+    const { queue, workflows } = await startApp({ partition: { concurrency: 1 } });
+    const options = { key: 'tea', periodMs: 1, queue: queue.name };
+    await expect(workflows.debounce(Packing, options).run('tea')).rejects.toMatchObject({
       code: 'DBOS_INVALID_ARGUMENT',
     });
   });

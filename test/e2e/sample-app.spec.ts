@@ -5,13 +5,19 @@ import type { AddressInfo } from 'node:net';
 import { jest } from '@jest/globals';
 import type { INestApplication } from '@nestjs/common';
 import { Test } from '@nestjs/testing';
+import { ScheduleService, WorkflowService, type QueueReport } from 'nestjs-dbos';
+import pg from 'pg';
 import request from 'supertest';
 import { createGateway } from '../../sample-app/src/gateway/gateway-server.js';
 import { Ledger } from '../../sample-app/src/gateway/ledger.js';
 import type { Mishap } from '../../sample-app/src/gateway/mishaps.js';
 import type { OrderReport } from '../../sample-app/src/orders/order-reports.service.js';
+import { PrismaService } from '../../sample-app/src/prisma/prisma.service.js';
+import type { DayReport } from '../../sample-app/src/reports/daily-reports.service.js';
+import { NightlyReportWorkflow } from '../../sample-app/src/reports/nightly-report.workflow.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { eventually } from '../support/eventually.js';
+import { ShopProcess } from '../support/shop-process.js';
 
 const ledger = new Ledger();
 /** What goes wrong with the next calls, in order; after that nothing. */
@@ -19,6 +25,9 @@ const mishaps: Mishap[] = [];
 let gateway: Server;
 let database: TestDatabase;
 let shop: INestApplication;
+
+/** For what takes several steps, on a busy machine. */
+const PATIENCE_MS = 20_000;
 
 beforeAll(async () => {
   gateway = createGateway({ ledger, mishap: () => mishaps.shift() ?? 'none' });
@@ -65,26 +74,52 @@ function anOrder(id: string, changes: object = {}): object {
   };
 }
 
-function place(order: object): request.Test {
-  return request(shop.getHttpServer()).post('/orders').send(order);
+/** A shop in this process, or the address of another. */
+type ShopServer = Parameters<typeof request>[0];
+
+function place(order: object, server: ShopServer = shop.getHttpServer()): request.Test {
+  return request(server).post('/orders').send(order);
 }
 
-async function report(id: string): Promise<OrderReport> {
-  const { body } = await request(shop.getHttpServer()).get(`/orders/${id}`).expect(200);
+async function report(id: string, server: ShopServer = shop.getHttpServer()): Promise<OrderReport> {
+  const { body } = await request(server).get(`/orders/${id}`).expect(200);
   return body;
 }
 
-function ended(id: string): Promise<OrderReport> {
+function ended(id: string, server?: ShopServer): Promise<OrderReport> {
   return eventually(async () => {
-    const order = await report(id);
+    const order = await report(id, server);
     expect(order.workflow.completedAt).not.toBeNull();
     return order;
-  });
+  }, PATIENCE_MS);
+}
+
+/** The report of the queue, after it has been paused or resumed if so asked. */
+async function fulfilment(
+  change?: 'pause' | 'resume',
+  server: ShopServer = shop.getHttpServer(),
+): Promise<QueueReport> {
+  const asking = request(server);
+  const asked = change ? asking.post(`/fulfilment/${change}`) : asking.get('/fulfilment');
+  return (await asked.expect(200)).body;
+}
+
+/** An order that is paid and waits on the paused queue. */
+function waiting(id: string, server?: ShopServer): Promise<OrderReport> {
+  return eventually(async () => {
+    const order = await report(id, server);
+    expect(order.fulfilment?.workflow.status).toBe('ENQUEUED');
+    return order;
+  }, PATIENCE_MS);
 }
 
 async function stockOf(wanted: string): Promise<number> {
   const { body } = await request(shop.getHttpServer()).get('/products').expect(200);
   return body.find(({ sku }: { sku: string }) => sku === wanted).stock;
+}
+
+function namesOf(progress: Pick<OrderReport, 'steps'> | undefined): string[] | undefined {
+  return progress?.steps.map(({ name }) => name);
 }
 
 function chargesOf(id: string): Ledger['charges'] {
@@ -106,10 +141,14 @@ describe('An order', () => {
       workflow: { status: 'SUCCESS' },
     });
     expect(order.trackingCode).toBe(order.receipt?.trackingCode);
-    expect(order.steps.map(({ name }) => name)).toEqual([
+    expect(namesOf(order)).toEqual([
       'OrdersService.open',
       'InventoryService.reserve',
       'PaymentService.charge',
+      'FulfilmentWorkflow.run',
+      'handle.result',
+    ]);
+    expect(namesOf(order.fulfilment)).toEqual([
       'drawPackingTime',
       'flow.sleep',
       'ShippingService.ship',
@@ -186,9 +225,7 @@ describe('An order', () => {
     packFor(1_499);
     await place(anOrder('restarted')).expect(202);
     await eventually(async () => {
-      expect((await report('restarted')).steps).toContainEqual(
-        expect.objectContaining({ name: 'flow.sleep' }),
-      );
+      expect(namesOf((await report('restarted')).fulfilment)).toContain('flow.sleep');
     });
 
     await shop.close();
@@ -199,6 +236,9 @@ describe('An order', () => {
     expect(order).toMatchObject({
       status: 'SHIPPED',
       workflow: { executorId: health.body.info.workflows.recovery.executorId },
+      fulfilment: {
+        workflow: { executorId: health.body.info.workflows.recovery.executorId },
+      },
     });
     expect(chargesOf('restarted')).toEqual([expect.objectContaining({ calls: 1, captures: 1 })]);
   });
@@ -221,6 +261,211 @@ describe('An order', () => {
       links: { self: '/orders/newest' },
     });
   });
+});
+
+describe('Fulfilment', () => {
+  afterEach(() => fulfilment('resume'));
+
+  it('goes through the partition of the warehouse that keeps most of the order', async () => {
+    const lines = [
+      { sku: 'cup', quantity: 3 },
+      { sku: 'sencha', quantity: 2 },
+    ];
+    await place(anOrder('mixed', { lines })).expect(202);
+
+    expect((await ended('mixed')).fulfilment).toMatchObject({
+      queue: 'fulfilment',
+      warehouse: 'kassel',
+      workflow: { status: 'SUCCESS' },
+    });
+  });
+
+  it('shows its limits', async () => {
+    expect(await fulfilment()).toEqual({
+      name: 'fulfilment',
+      limits: {
+        concurrency: 5,
+        partition: { concurrency: 3, rateLimit: { limit: 10, periodMs: 5_000 } },
+      },
+      paused: false,
+      enqueued: 0,
+      delayed: 0,
+      pending: 0,
+      oldestEnqueuedAt: null,
+    });
+  });
+
+  it('holds what is paid while it is paused, and packs it when it is resumed', async () => {
+    expect(await fulfilment('pause')).toMatchObject({ paused: true });
+    await place(anOrder('held')).expect(202);
+    const { fulfilment: held, ...order } = await waiting('held');
+    // What needs no warehouse goes on meanwhile, so the shop had its chances to pack.
+    await place(anOrder('refused-meanwhile', { card: 'tok_declined' })).expect(202);
+    await ended('refused-meanwhile');
+
+    expect(order).toMatchObject({ status: 'PLACED', workflow: { status: 'PENDING' } });
+    expect(chargesOf('held')).toEqual([expect.objectContaining({ captures: 1 })]);
+    expect((await report('held')).fulfilment).toEqual(held);
+    expect(held).toMatchObject({ queue: 'fulfilment', warehouse: 'hamburg', steps: [] });
+    expect(await fulfilment()).toMatchObject({
+      paused: true,
+      enqueued: 1,
+      pending: 0,
+      oldestEnqueuedAt: held?.workflow.createdAt,
+    });
+
+    expect(await fulfilment('resume')).toMatchObject({ paused: false });
+    expect(await ended('held')).toMatchObject({ status: 'SHIPPED' });
+  });
+
+  it('stays paused over a restart, and goes on with what waits', async () => {
+    await fulfilment('pause');
+    await place(anOrder('held-over')).expect(202);
+    await waiting('held-over');
+
+    await shop.close();
+    shop = await openShop();
+
+    expect(await fulfilment()).toMatchObject({ paused: true, enqueued: 1 });
+    await fulfilment('resume');
+    expect(await ended('held-over')).toMatchObject({ status: 'SHIPPED' });
+    expect(chargesOf('held-over')).toEqual([expect.objectContaining({ calls: 1, captures: 1 })]);
+  });
+});
+
+describe('The nightly report', () => {
+  /** Two in the night of Berlin, after the day on which its clocks were put forward: one of 23 hours. */
+  const TICK = new Date('2026-03-30T00:00:00Z');
+
+  async function sell(createdAt: string, status = 'SHIPPED'): Promise<void> {
+    const data = { id: `sold-${createdAt}-${status}`, customer: 'Ada', totalCents: 1_250 };
+    await shop.get(PrismaService).order.create({ data: { ...data, status, createdAt } });
+  }
+
+  async function reports(): Promise<DayReport[]> {
+    return (await request(shop.getHttpServer()).get('/reports').expect(200)).body;
+  }
+
+  it('has what was sold on the day that had ended before it, and one row however often it is made', async () => {
+    await sell('2026-03-28T22:59:59.999Z');
+    await sell('2026-03-28T23:00:00Z');
+    await sell('2026-03-29T12:00:00Z', 'REFUSED');
+    await sell('2026-03-29T21:59:59.999Z');
+    await sell('2026-03-29T22:00:00Z');
+    const workflows = shop.get(WorkflowService);
+
+    const first = await workflows.execute(NightlyReportWorkflow).run(TICK);
+    const again = await workflows.execute(NightlyReportWorkflow).run(TICK);
+
+    expect(first).toEqual({ day: '2026-03-29', orders: 2, revenueCents: 2_500 });
+    expect(again).toEqual(first);
+    expect((await reports()).filter(({ day }) => day === first.day)).toEqual([first]);
+  });
+
+  it('can be made by hand, and is one row for a day as well', async () => {
+    const server = request(shop.getHttpServer());
+    const first = await server.post('/reports/nightly').expect(200);
+    const again = await server.post('/reports/nightly').expect(200);
+
+    const listed = await reports();
+    expect(listed).toEqual(expect.arrayContaining([first.body, again.body]));
+    const days = listed.map(({ day }) => day);
+    expect(days).toEqual([...new Set(days)].sort().reverse());
+  });
+
+  it('is due at two in the night where the shop is', async () => {
+    const schedule = await shop.get(ScheduleService).get('nightly-report');
+
+    expect(schedule).toMatchObject({
+      workflow: 'NightlyReportWorkflow.run',
+      cron: '0 2 * * *',
+      timeZone: 'Europe/Berlin',
+      backfill: 'latest',
+      status: 'active',
+      declared: true,
+    });
+  });
+});
+
+describe('A shop that is killed', () => {
+  let processes: ShopProcess[];
+  let own: TestDatabase;
+  let client: pg.Client;
+
+  beforeEach(async () => {
+    processes = [];
+    own = await createTestDatabase();
+    client = new pg.Client({ connectionString: own.url });
+    await client.connect();
+  });
+
+  afterEach(async () => {
+    await Promise.all(processes.map((shopProcess) => shopProcess.kill()));
+    await client.end();
+    await own.drop();
+  });
+
+  async function startProcess(): Promise<ShopProcess> {
+    // Under the id it had before, a process takes its own work back at once.
+    const environment = { DATABASE_URL: own.url, EXECUTOR_ID: 'shop-1' };
+    const shopProcess = await ShopProcess.start(environment);
+    processes.push(shopProcess);
+    return shopProcess;
+  }
+
+  /** Holds the row of an order, so that whoever ships it has to wait. */
+  async function holdOrder(id: string): Promise<void> {
+    await client.query('BEGIN');
+    await client.query('SELECT 1 FROM "Order" WHERE id = $1 FOR UPDATE', [id]);
+  }
+
+  async function somebodyWaits(): Promise<void> {
+    await eventually(async () => {
+      const { rowCount } = await client.query(
+        'SELECT 1 FROM pg_locks WHERE NOT granted AND transactionid = pg_current_xact_id()::xid',
+      );
+      expect(rowCount).toBe(1);
+    }, PATIENCE_MS);
+  }
+
+  /** The tracking code, once the row has one. */
+  function shipped(id: string): Promise<string> {
+    return eventually(async () => {
+      const { rows } = await client.query('SELECT "trackingCode" FROM "Order" WHERE id = $1', [id]);
+      expect(rows).toEqual([{ trackingCode: expect.any(String) }]);
+      return rows[0].trackingCode;
+    });
+  }
+
+  it('while it ships has shipped once and charged once in the end', async () => {
+    const first = await startProcess();
+    await fulfilment('pause', first.url);
+    await place(anOrder('killed'), first.url).expect(202);
+    await waiting('killed', first.url);
+    await holdOrder('killed');
+    await fulfilment('resume', first.url);
+    await somebodyWaits();
+
+    // The statement has reached the server, which carries it out: the parcel leaves, and nobody knows of it.
+    await first.kill();
+    await client.query('COMMIT');
+    const trackingCode = await shipped('killed');
+    const second = await startProcess();
+    const order = await ended('killed', second.url);
+
+    expect(order).toMatchObject({
+      status: 'SHIPPED',
+      trackingCode,
+      receipt: { trackingCode },
+      fulfilment: { workflow: { status: 'SUCCESS', recoveryAttempts: 1 } },
+    });
+    expect(namesOf(order.fulfilment)).toEqual([
+      'drawPackingTime',
+      'flow.sleep',
+      'ShippingService.ship',
+    ]);
+    expect(chargesOf('killed')).toEqual([expect.objectContaining({ calls: 1, captures: 1 })]);
+  }, 90_000);
 });
 
 describe('An order that makes no sense', () => {

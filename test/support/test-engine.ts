@@ -100,7 +100,7 @@ export async function startTestEngine(settings: TestEngineSettings): Promise<Tes
 }
 
 /** Lets time pass until `work` is done: shutdown waits by the engine's clock. */
-async function drivenBy(clock: FakeClock, work: Promise<void>): Promise<void> {
+export async function drivenBy(clock: FakeClock, work: Promise<void>): Promise<void> {
   const ended = new AbortController();
   const finished = work.finally(() => ended.abort());
   while (!ended.signal.aborted) {

@@ -3,8 +3,11 @@
 import type { InjectionToken } from '@nestjs/common';
 import {
   DbosModule,
+  Scheduled,
   Step,
   Workflow,
+  type ScheduleReport,
+  type ScheduleService,
   type StepContext,
   type WorkflowContext,
   type WorkflowHandle,
@@ -153,6 +156,59 @@ export class DecoratorsTakeOptions {
   // @ts-expect-error: a field is no method
   @Step()
   readonly label: string = '';
+}
+
+export class SchedulesGiveTheTickAndTheInput {
+  @Workflow()
+  @Scheduled('0 3 * * *')
+  async byTick(_tick: Date): Promise<void> {}
+
+  @Scheduled('0 3 * * *', { timeZone: 'Europe/Berlin', backfill: 'all', queue: 'reports' })
+  async byNothing(): Promise<void> {}
+
+  @Scheduled('0 3 * * *', { input: order })
+  async byInput(_tick: Date, _order: Order): Promise<void> {}
+
+  @Scheduled<'EU' | 'US'>('0 3 * * *', { input: 'EU' })
+  async byChoice(_tick: Date, _region: 'EU' | 'US'): Promise<void> {}
+
+  @Scheduled('0 3 * * *')
+  async withADefault(_tick: Date, _region = 'EU'): Promise<void> {}
+
+  // @ts-expect-error: the first argument is the time of the tick
+  @Scheduled('0 3 * * *')
+  async byOrder(_order: Order): Promise<void> {}
+
+  // @ts-expect-error: there is no input
+  @Scheduled('0 3 * * *')
+  async withoutInput(_tick: Date, _order: Order): Promise<void> {}
+
+  // @ts-expect-error: the input has the wrong type
+  @Scheduled('0 3 * * *', { input: 5 })
+  async withAnother(_tick: Date, _order: Order): Promise<void> {}
+
+  // @ts-expect-error: no such policy
+  @Scheduled('0 3 * * *', { backfill: 'some' })
+  async byPolicy(): Promise<void> {}
+}
+
+export async function schedulesAreTyped(schedules: ScheduleService): Promise<void> {
+  await schedules.create({ name: 'daily', workflow: Checkout, cron: '@daily', input: order });
+  await schedules.create({ name: 'daily', workflow: 'Checkout.run', cron: '@daily' });
+  await schedules.update('daily', { queue: null, backfill: 'latest' });
+  const receipt = await (await schedules.trigger<Receipt>('daily')).result();
+  same<typeof receipt, Receipt>(true);
+  const ids = await schedules.backfill('daily', new Date(), new Date());
+  same<typeof ids, string[]>(true);
+  const found = await schedules.get('daily');
+  same<typeof found, ScheduleReport | undefined>(true);
+  const { deleted } = await schedules.applySet('reports', []);
+  same<typeof deleted, readonly string[]>(true);
+
+  // @ts-expect-error: a schedule has a workflow
+  await schedules.create({ name: 'daily', cron: '@daily' });
+  // @ts-expect-error: its name stays
+  await schedules.update('daily', { name: 'weekly' });
 }
 
 /** Any generated client fits by shape, and so does what its `$extends` makes of it. */

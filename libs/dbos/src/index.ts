@@ -1,5 +1,7 @@
 /** The public API. */
 export * from './core/errors.js';
+export * from './core/schedule-errors.js';
+export type { MissedTicks } from './core/schedule-ticks.js';
 export * from './core/queue-errors.js';
 export type {
   DeduplicationPolicy,
@@ -25,8 +27,11 @@ export type { StepContext } from './engine/run-scope.js';
 export type { StepBody, StepOptions } from './engine/step.js';
 export type { StepReport } from './engine/step-report.js';
 export type { StartOptions } from './engine/starter.js';
+export type { ScheduleReport } from './engine/schedule-report.js';
+export type { AppliedSchedules, ScheduleListOptions } from './engine/schedules.js';
 export type { RecoveryReport } from './engine/engine.js';
 export { WorkflowHandle, type ResultOptions, type WorkflowStatusReport } from './engine/handle.js';
+export type { DebounceOptions } from './engine/debouncer.js';
 export type { QueueReport } from './engine/queues.js';
 export type { ListQuery, WorkflowPageReport } from './engine/listing.js';
 export { DbosModule } from './nest/dbos.module.js';
@@ -40,6 +45,13 @@ export {
   type StepDecoratorOptions,
   type WorkflowDecoratorOptions,
 } from './nest/decorators.js';
+export { Scheduled, type ScheduledOptions } from './nest/scheduled.js';
+export {
+  ScheduleService,
+  type NewSchedule,
+  type ScheduledWorkflow,
+  type ScheduleUpdate,
+} from './nest/schedule.service.js';
 export { Queue, type EnqueueItem, type EnqueuingMany } from './nest/queue.js';
 export { InjectQueue, getQueueToken, type QueueAsyncOptions } from './nest/queue-module.js';
 export { WorkflowContext } from './nest/workflow-context.js';

@@ -1,10 +1,14 @@
 // What the demo shows in the end: for each order its steps, what the gateway saw of it, and its outcome.
 
 /** The steps of a checkout, and how the table calls them. */
-const STEPS = {
+const CHECKOUT = {
   'OrdersService.open': 'open',
   'InventoryService.reserve': 'reserve',
   'PaymentService.charge': 'charge',
+};
+
+/** Those of its fulfilment. */
+const FULFILMENT = {
   drawPackingTime: 'draw',
   'flow.sleep': 'sleep',
   'ShippingService.ship': 'ship',
@@ -16,8 +20,11 @@ export function rowsOf(orders, charges) {
     const { calls, captures } = atGateway(order.id, charges);
     return {
       order: order.id,
-      ...attemptsOf(order.steps),
-      recovered: order.workflow.recoveryAttempts > 0 ? 'yes' : 'no',
+      ...attemptsOf(CHECKOUT, order.steps),
+      warehouse: order.fulfilment?.warehouse ?? '-',
+      queued: queuedFor(order.fulfilment),
+      ...attemptsOf(FULFILMENT, order.fulfilment?.steps ?? []),
+      recovered: recoveredOf(order),
       calls,
       captures,
       outcome: order.receipt ? `shipped ${order.receipt.trackingCode}` : order.error.message,
@@ -43,9 +50,23 @@ function atGateway(orderId, charges) {
   return { calls: sum('calls'), captures: sum('captures') };
 }
 
-function attemptsOf(steps) {
+/** Which of an order's workflows went on in the second life of the server after they had begun in the first. */
+function recoveredOf({ workflow, fulfilment }) {
+  const parts = { checkout: workflow, fulfilment: fulfilment?.workflow };
+  const recovered = Object.keys(parts).filter((part) => parts[part]?.recoveryAttempts > 0);
+  return recovered.join(' and ') || 'no';
+}
+
+/** From the payment until the warehouse began to pack. */
+function queuedFor(fulfilment) {
+  if (!fulfilment?.workflow.startedAt) return '-';
+  const { createdAt, startedAt } = fulfilment.workflow;
+  return `${((Date.parse(startedAt) - Date.parse(createdAt)) / 1000).toFixed(1)} s`;
+}
+
+function attemptsOf(columns, steps) {
   const attempts = new Map(steps.map((step) => [step.name, step.attempts]));
   return Object.fromEntries(
-    Object.entries(STEPS).map(([name, column]) => [column, attempts.get(name) ?? '-']),
+    Object.entries(columns).map(([name, column]) => [column, attempts.get(name) ?? '-']),
   );
 }

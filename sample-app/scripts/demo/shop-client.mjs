@@ -21,6 +21,11 @@ export class ShopClient {
     return response?.ok ? response.json() : undefined;
   }
 
+  async fulfilment() {
+    const response = await this.#ask('/fulfilment');
+    return response?.ok ? response.json() : undefined;
+  }
+
   async health() {
     const response = await this.#ask('/health');
     return response?.ok ? response.json() : undefined;

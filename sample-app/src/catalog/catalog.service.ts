@@ -1,5 +1,6 @@
-/** What the shop sells, and at which price. */
+/** What the shop sells, at which price, and where it is kept. */
 import { BadRequestException, Injectable } from '@nestjs/common';
+import { warehouseOf } from '../fulfilment/warehouse.js';
 import type { Product } from '../generated/prisma/client.js';
 import type { Order, OrderRequest } from '../orders/order.js';
 import { PrismaService } from '../prisma/prisma.service.js';
@@ -13,7 +14,8 @@ export class CatalogService {
   }
 
   /**
-   * Gives an order its prices, those of now. Its lines come back sorted by product.
+   * Gives an order its prices and its warehouse, those of now: a replay finds them in its input, whatever becomes of
+   * the catalog. Its lines come back sorted by product.
    * @throws BadRequestException naming each line whose product the shop does not have
    */
   async price({ lines, ...request }: OrderRequest): Promise<Order> {
@@ -23,13 +25,16 @@ export class CatalogService {
     });
     assertAllFound(lines, products);
     const quantities = new Map(lines.map(({ sku, quantity }) => [sku, quantity]));
-    const priced = products.map(({ sku, priceCents }) => ({
-      sku,
-      quantity: quantities.get(sku) ?? 0,
-      priceCents,
+    const found = products.map((product) => ({
+      ...product,
+      quantity: quantities.get(product.sku) ?? 0,
     }));
-    const totalCents = priced.reduce((sum, line) => sum + line.quantity * line.priceCents, 0);
-    return { ...request, lines: priced, totalCents };
+    return {
+      ...request,
+      lines: found.map(({ sku, quantity, priceCents }) => ({ sku, quantity, priceCents })),
+      totalCents: found.reduce((sum, line) => sum + line.quantity * line.priceCents, 0),
+      warehouse: warehouseOf(found),
+    };
   }
 }
 

@@ -1,12 +1,13 @@
 /** From an order to a receipt, whatever dies on the way. */
 import { Injectable } from '@nestjs/common';
-import { Workflow, WorkflowContext } from 'nestjs-dbos';
+import { InjectQueue, Queue, Workflow } from 'nestjs-dbos';
+import { FULFILMENT_QUEUE, fulfilmentIdOf } from '../fulfilment/fulfilment.queue.js';
+import { FulfilmentWorkflow } from '../fulfilment/fulfilment.workflow.js';
 import { InventoryService } from './inventory.service.js';
 import type { Order, Receipt } from './order.js';
 import { OrdersService } from './orders.service.js';
 import { PaymentService } from './payment.service.js';
 import { OrderRefusedError } from './refusals.js';
-import { ShippingService } from './shipping.service.js';
 
 @Injectable()
 export class CheckoutWorkflow {
@@ -14,20 +15,14 @@ export class CheckoutWorkflow {
     private readonly orders: OrdersService,
     private readonly inventory: InventoryService,
     private readonly payments: PaymentService,
-    private readonly shipping: ShippingService,
-    private readonly flow: WorkflowContext,
+    @InjectQueue(FULFILMENT_QUEUE) private readonly fulfilments: Queue,
   ) {}
 
   @Workflow()
   async run(order: Order): Promise<Receipt> {
     await this.orders.open(order);
     const chargeId = await this.reserveAndCharge(order);
-
-    // Chance belongs in a step: a replay after a crash then packs for as long as the first run has drawn.
-    const packingMs = await this.flow.step('drawPackingTime', () => 500 + Math.random() * 1_000);
-    await this.flow.sleep(packingMs);
-
-    const trackingCode = await this.shipping.ship(order.id);
+    const trackingCode = await this.fulfil(order);
     return { orderId: order.id, totalCents: order.totalCents, chargeId, trackingCode };
   }
 
@@ -47,5 +42,13 @@ export class CheckoutWorkflow {
       }
       throw error;
     }
+  }
+
+  /** A child on the queue, where it waits its turn. A replay after a crash waits for the same one. */
+  private async fulfil({ id, warehouse }: Order): Promise<string> {
+    const fulfilment = await this.fulfilments
+      .enqueue(FulfilmentWorkflow, { workflowId: fulfilmentIdOf(id), partitionKey: warehouse })
+      .run(id);
+    return fulfilment.result();
   }
 }

@@ -1,4 +1,4 @@
-/** What can be told of an order: its row, its recorded steps, its outcome. */
+/** What can be told of an order: its row, the steps of its checkout and of its fulfilment, its outcome. */
 import { Injectable, NotFoundException } from '@nestjs/common';
 import {
   WorkflowNotFoundError,
@@ -7,6 +7,7 @@ import {
   type WorkflowHandle,
   type WorkflowStatusReport,
 } from 'nestjs-dbos';
+import { fulfilmentIdOf } from '../fulfilment/fulfilment.queue.js';
 import { PrismaService } from '../prisma/prisma.service.js';
 import type { Receipt } from './order.js';
 
@@ -17,13 +18,11 @@ export interface OrderSummary {
   readonly links: { readonly self: string };
 }
 
-export interface OrderReport extends OrderSummary {
-  readonly trackingCode: string | null;
-  readonly receipt?: Receipt;
-  readonly error?: { readonly name: string; readonly message: string };
+/** How far a workflow is. */
+interface Progress {
   readonly workflow: Pick<
     WorkflowStatusReport,
-    'status' | 'executorId' | 'recoveryAttempts' | 'createdAt' | 'completedAt'
+    'status' | 'executorId' | 'recoveryAttempts' | 'createdAt' | 'startedAt' | 'completedAt'
   >;
   readonly steps: ReadonlyArray<{
     readonly name: string;
@@ -31,6 +30,20 @@ export interface OrderReport extends OrderSummary {
     readonly ms: number;
     readonly error?: string;
   }>;
+}
+
+/** Its workflow is ENQUEUED while it waits there. */
+export interface FulfilmentProgress extends Progress {
+  readonly queue: string | null;
+  readonly warehouse: string | null;
+}
+
+export interface OrderReport extends OrderSummary, Progress {
+  readonly trackingCode: string | null;
+  readonly receipt?: Receipt;
+  readonly error?: { readonly name: string; readonly message: string };
+  /** Once the order is paid. */
+  readonly fulfilment?: FulfilmentProgress;
 }
 
 const NEWEST = 50;
@@ -57,24 +70,37 @@ export class OrderReports {
 
   /** @throws NotFoundException */
   async find(id: string): Promise<OrderReport> {
-    const handle = this.workflows.handle<Receipt>(id);
-    const workflow = await handle.status().catch((error: unknown) => {
-      throw error instanceof WorkflowNotFoundError
-        ? new NotFoundException(`There is no order "${id}".`)
-        : error;
-    });
+    const checkout = this.workflows.handle<Receipt>(id);
+    const status = await statusOf(checkout);
+    if (!status) throw new NotFoundException(`There is no order "${id}".`);
     // Read after the status: who is told of an end also sees all that led to it.
-    const [order, steps, outcome] = await Promise.all([
+    const [order, progress, outcome, fulfilment] = await Promise.all([
       this.prisma.order.findUnique({ where: { id } }),
-      this.workflows.steps(id),
-      workflow.completedAt && outcomeOf(handle),
+      this.progressOf(status),
+      status.completedAt && outcomeOf(checkout),
+      this.fulfilmentOf(id),
     ]);
-    const { status, executorId, recoveryAttempts, createdAt, completedAt } = workflow;
     return {
       ...summary(id, order?.status),
       trackingCode: order?.trackingCode ?? null,
       ...outcome,
-      workflow: { status, executorId, recoveryAttempts, createdAt, completedAt },
+      ...progress,
+      ...(fulfilment && { fulfilment }),
+    };
+  }
+
+  private async fulfilmentOf(orderId: string): Promise<FulfilmentProgress | undefined> {
+    const status = await statusOf(this.workflows.handle(fulfilmentIdOf(orderId)));
+    if (!status) return undefined;
+    const { queue, partitionKey: warehouse } = status;
+    return { queue, warehouse, ...(await this.progressOf(status)) };
+  }
+
+  private async progressOf({ workflowId, ...workflow }: WorkflowStatusReport): Promise<Progress> {
+    const { status, executorId, recoveryAttempts, createdAt, startedAt, completedAt } = workflow;
+    const steps = await this.workflows.steps(workflowId);
+    return {
+      workflow: { status, executorId, recoveryAttempts, createdAt, startedAt, completedAt },
       steps: steps.map(stepLine),
     };
   }
@@ -82,6 +108,16 @@ export class OrderReports {
 
 function summary(id: string, status = 'ACCEPTED'): OrderSummary {
   return { id, status, links: { self: `/orders/${id}` } };
+}
+
+/** Undefined when there is no such workflow. */
+async function statusOf(handle: WorkflowHandle): Promise<WorkflowStatusReport | undefined> {
+  try {
+    return await handle.status();
+  } catch (error) {
+    if (error instanceof WorkflowNotFoundError) return undefined;
+    throw error;
+  }
 }
 
 async function outcomeOf(

@@ -51,13 +51,15 @@ export interface OrderLine {
   readonly priceCents: number;
 }
 
-/** An order with the prices it was placed at: the input of the checkout. */
+/** An order as it was placed, at the prices and with the warehouse of then: the input of the checkout. */
 export interface Order {
   readonly id: string;
   readonly customer: string;
   readonly card: string;
   readonly lines: readonly OrderLine[];
   readonly totalCents: number;
+  /** Where it is sent from. */
+  readonly warehouse: string;
 }
 
 export interface Receipt {

@@ -45,7 +45,10 @@ export class OrdersController {
   }
 
   @Get(':id')
-  @ApiOperation({ summary: 'An order, its recorded steps, and its receipt or error' })
+  @ApiOperation({
+    summary:
+      'An order, its steps, where its fulfilment waits or how far it is, and its receipt or error',
+  })
   show(@Param('id', { schema: OrderIdSchema }) id: string): Promise<OrderReport> {
     return this.reports.find(id);
   }

@@ -1,23 +1,16 @@
 import { Module } from '@nestjs/common';
 import { CatalogModule } from '../catalog/catalog.module.js';
+import { FulfilmentModule } from '../fulfilment/fulfilment.module.js';
 import { CheckoutWorkflow } from './checkout.workflow.js';
 import { InventoryService } from './inventory.service.js';
 import { OrderReports } from './order-reports.service.js';
 import { OrdersController } from './orders.controller.js';
 import { OrdersService } from './orders.service.js';
 import { PaymentService } from './payment.service.js';
-import { ShippingService } from './shipping.service.js';
 
 @Module({
-  imports: [CatalogModule],
+  imports: [CatalogModule, FulfilmentModule],
   controllers: [OrdersController],
-  providers: [
-    CheckoutWorkflow,
-    OrdersService,
-    InventoryService,
-    PaymentService,
-    ShippingService,
-    OrderReports,
-  ],
+  providers: [CheckoutWorkflow, OrdersService, InventoryService, PaymentService, OrderReports],
 })
 export class OrdersModule {}

@@ -3,6 +3,7 @@ import { OwnershipLostError } from '../core/errors.js';
 import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
 import { Branches } from './branches.js';
 import { DatabaseTime } from './database-time.js';
+import { Debouncer } from './debouncer.js';
 import { Dispatcher } from './dispatcher.js';
 import type { ResolvedEngineOptions } from './engine-options.js';
 import { Enqueuer } from './enqueuer.js';
@@ -53,6 +54,7 @@ export function assemble(options: ResolvedEngineOptions, repository: CheckpointR
     starter,
     onEnqueued: (queue, delayMs) => dispatcher.offered(queue, delayMs),
   });
+  const debouncer = new Debouncer({ ...common, starter, dispatcher });
   const recoveryLoop = new Recovery({ ...common, onRequeued: () => dispatcher.stirred() }, polled);
   const membership = new Membership(
     {
@@ -73,6 +75,7 @@ export function assemble(options: ResolvedEngineOptions, repository: CheckpointR
     starter,
     dispatcher,
     enqueuer,
+    debouncer,
     recoveryLoop,
     membership,
     flow,

@@ -34,7 +34,8 @@ export async function checkpoint<T>(
   try {
     const recalled = run.recall<T>(stepId, name);
     if (recalled) return recalled.unwrap();
-    await run.barrier(sequence, effect);
+    const barrier = run.barrier(sequence, effect);
+    if (barrier) await barrier;
     const startedAt = performance.now();
     const report: OperationReport = { attempts: 1, childWorkflowId: undefined };
     const outcome = await run.codec.settle(() => produce(stepId, report), `result of ${name}`);
@@ -51,6 +52,7 @@ export async function checkpoint<T>(
     return outcome.unwrap();
   } finally {
     run.leave();
-    await run.untilForgotten(sequence);
+    const forgotten = run.untilForgotten(sequence);
+    if (forgotten) await forgotten; // even an await of nothing has its price, and every step would pay it
   }
 }

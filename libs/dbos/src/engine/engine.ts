@@ -4,7 +4,7 @@ import { assertIdentifier } from '../core/identifiers.js';
 import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
 import type { UnfinishedCounts } from '../repository/workflow-repository.js';
 import { assemble, type Assembly } from './assembly.js';
-import { checkpoint } from './checkpoint.js';
+import type { DebounceOptions } from './debouncer.js';
 import {
   resolveEngineOptions,
   type ClockAndChance,
@@ -14,6 +14,7 @@ import {
 import type { Flow } from './flow.js';
 import { WorkflowHandle, type HandleParts } from './handle.js';
 import { listWorkflows, type ListQuery, type WorkflowPageReport } from './listing.js';
+import { operation } from './operation.js';
 import type { QueueRegistry } from './queue-registry.js';
 import { Queues } from './queues.js';
 import type { RecoveryCounts } from './recovery-log.js';
@@ -24,6 +25,7 @@ import {
   type WorkflowRegistry,
 } from './registry.js';
 import type { RunScopes } from './run-scope.js';
+import { Schedules } from './schedules.js';
 import { Shutdown } from './shutdown.js';
 import type { StartOptions } from './starter.js';
 import { stepReport, type StepReport } from './step-report.js';
@@ -35,8 +37,10 @@ export interface RecoveryReport extends RecoveryCounts, UnfinishedCounts {
 
 export class Engine {
   readonly queues: Queues;
+  readonly schedules: Schedules;
   private readonly options: ResolvedEngineOptions;
   private readonly parts: Assembly;
+  private readonly handleParts: HandleParts;
   private state: 'new' | 'launching' | 'launched' | 'running' | 'stopping' | 'stopped' = 'new';
   private stopped: Promise<void> | undefined;
 
@@ -48,8 +52,16 @@ export class Engine {
     this.options = resolveEngineOptions(options, outside);
     this.parts = assemble(this.options, repository);
     const { common, enqueuer, dispatcher } = this.parts;
-    const operation = this.operation.bind(this);
-    this.queues = new Queues({ ...common, enqueuer, dispatcher, operation });
+    const bound = this.operation.bind(this);
+    this.queues = new Queues({ ...common, enqueuer, dispatcher, operation: bound });
+    const onEnqueued = (queue: string | null): void => dispatcher.offered(queue ?? undefined);
+    this.schedules = new Schedules({ ...common, onEnqueued });
+    this.handleParts = {
+      ...common,
+      workflows: repository.workflows,
+      outcomes: this.parts.outcomes,
+      isAdmitting: () => this.state === 'running' || this.state === 'stopping',
+    };
   }
 
   get registry(): WorkflowRegistry {
@@ -110,8 +122,9 @@ export class Engine {
     common.recovery.scanning();
     await repository.prepare();
     await this.declareQueues();
+    await this.schedules.launch();
     await membership.join();
-    membership.start();
+    membership.goOn();
     await recoveryLoop.tick();
     const resumed = await repository.workflows.resumeSuspended(registry.names());
     const unfinished = await repository.workflows.countUnfinished(registry.names());
@@ -137,6 +150,7 @@ export class Engine {
     if (!this.options.runWorkflows) return;
     common.slots.open();
     dispatcher.start();
+    this.schedules.scheduler.start();
   }
 
   private async declareQueues(): Promise<void> {
@@ -168,16 +182,18 @@ export class Engine {
     return this.handle<R>(childId).resultInWorkflow(scope, undefined, resultId);
   }
 
+  /** Starts a workflow once calls under a key have ceased for a while; resolves with the handle of what waits. */
+  async debounce<R>(
+    name: string,
+    args: readonly unknown[],
+    options: DebounceOptions,
+  ): Promise<WorkflowHandle<R>> {
+    return this.handle<R>(await this.parts.debouncer.debounce(name, args, options));
+  }
+
   /** A reference to any workflow, without asking whether it exists. */
   handle<R>(workflowId: string): WorkflowHandle<R> {
-    const { common, outcomes } = this.parts;
-    const parts: HandleParts = {
-      ...common,
-      workflows: this.repository.workflows,
-      outcomes,
-      isAdmitting: () => this.state === 'running' || this.state === 'stopping',
-    };
-    return new WorkflowHandle<R>(assertIdentifier('A workflow id', workflowId), parts);
+    return new WorkflowHandle<R>(assertIdentifier('A workflow id', workflowId), this.handleParts);
   }
 
   /** The recorded steps of a workflow, in order; empty when it has none or does not exist. */
@@ -231,11 +247,8 @@ export class Engine {
     });
   }
 
-  /** In a workflow a checkpointed operation, so that a replay sees the same; elsewhere as patient as callers are. */
   private operation<T>(name: string, work: () => Promise<T>): Promise<T> {
-    const scope = this.scopes.current;
-    if (scope && !scope.step) return checkpoint(scope, { name, produce: work });
-    return this.parts.common.patience.with(work(), name, 'Try again.');
+    return operation(this.parts.common, name, work);
   }
 
   /**
@@ -255,6 +268,7 @@ export class Engine {
     this.state = 'stopping';
     const { repository, parts, options } = this;
     const { outcomes } = parts;
+    this.schedules.scheduler.halt();
     if (wasLaunched) {
       await new Shutdown({ ...parts, ...parts.common }, options.clock).run({ drainMs, graceMs });
     }

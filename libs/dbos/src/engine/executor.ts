@@ -142,7 +142,7 @@ export class Executor implements RunHost {
       else this.parts.slots.give();
     };
     let wakesAt = new Date(0);
-    const left = new Promise<'parked'>((resolve) => {
+    const end = await new Promise<Settlement | 'parked' | undefined>((resolve, reject) => {
       run.presence.observe({
         idle: () => slot(false),
         resumed: () => slot(true),
@@ -156,8 +156,8 @@ export class Executor implements RunHost {
           this.parts.onParked(wakesAt);
         },
       });
+      this.settlementOf(run, claimed).then(resolve, reject);
     });
-    const end = await Promise.race([left, this.settlementOf(run, claimed)]);
     run.presence.interrupt();
     const status = end === 'parked' ? end : await this.conclude(run, end);
     this.remove(run);

@@ -43,6 +43,12 @@ export abstract class Loop {
     this.wake();
   }
 
+  /** As `start`, for a loop that has ticked just now: the first tick comes after an interval. */
+  goOn(): void {
+    this.running = true;
+    this.wakeWithin(this.spread(this.settings.intervalMs));
+  }
+
   /** Ticks as soon as possible; many wakes before a tick are one. */
   wake(): void {
     if (!this.running) return;

@@ -115,9 +115,9 @@ export class WorkflowRun {
   record(step: NewStep): void {
     if (step.error) this.noteFailure(step.stepId);
     const written: Promise<void> = this.host.steps.record(this.owner, step).then(
-      async (owned) => {
-        if (!owned) await this.host.explainLoss(this);
-        this.answered(written);
+      (owned) => {
+        if (!owned) return this.host.explainLoss(this).finally(() => this.answered(written));
+        return this.answered(written);
       },
       (error: unknown) => {
         this.interrupt(this.refusal(step, error));
@@ -145,11 +145,20 @@ export class WorkflowRun {
   }
 
   /**
-   * What every new operation awaits before it does anything. With an effect to come, everything this run has
+   * What every new operation awaits, if there is anything to wait for, before it does anything. With an effect to come, everything this run has
    * recorded is durable first: nobody outside can then see a value whose checkpoint could still be lost.
    * @throws RunInterruptedError
    */
-  async barrier(sequence: StepSequence, hasEffect: boolean): Promise<void> {
+  barrier(sequence: StepSequence, hasEffect: boolean): Promise<void> | undefined {
+    const mustWait = (hasEffect && this.unconfirmed) || this.presence.parking || this.halted;
+    if (mustWait) return this.waitAt(sequence, hasEffect);
+    const lease = hasEffect ? this.host.confirmLease() : undefined;
+    if (lease) return this.waitAt(sequence, hasEffect);
+    this.assertGoing(sequence);
+    return undefined;
+  }
+
+  private async waitAt(sequence: StepSequence, hasEffect: boolean): Promise<void> {
     if (hasEffect) {
       while (this.unconfirmed) await this.unconfirmed;
       const lease = this.host.confirmLease();

@@ -23,6 +23,7 @@ import {
 import { DrainFirst } from './drain-first.js';
 import { errorRevival } from './error-revival.js';
 import { NestEngineLogger } from './nest-logger.js';
+import { ScheduleService } from './schedule.service.js';
 import { asyncQueueModule, queueModule, type QueueAsyncOptions } from './queue-module.js';
 import { WorkflowBinder } from './workflow-binder.js';
 import { WorkflowContext } from './workflow-context.js';
@@ -44,6 +45,7 @@ const SERVICES: Provider[] = [
   WorkflowBinder,
   WorkflowService,
   WorkflowContext,
+  ScheduleService,
   DbosHealth,
 ];
 
@@ -98,6 +100,7 @@ function withLifecycle(core: DynamicModule): DynamicModule {
     exports: [
       WorkflowService,
       WorkflowContext,
+      ScheduleService,
       CheckpointRepository,
       DbosHealth,
       Engine,

@@ -3,6 +3,8 @@ import { defineWorkflow, type WorkflowOptions } from '../engine/registry.js';
 import { defineStep, type StepOptions } from '../engine/step.js';
 import { RegistrationError } from '../core/errors.js';
 import { assertIdentifier } from '../core/identifiers.js';
+import { markPlace } from './mark-place.js';
+import { scheduleMarks, type ScheduleMark } from './scheduled.js';
 
 export interface WorkflowDecoratorOptions extends WorkflowOptions {
   /** The name stored with every run; renaming it strands what is unfinished. Default: `Class.method`. */
@@ -54,6 +56,7 @@ export function Step(options: StepDecoratorOptions = {}): MethodDecorator {
 export interface Marks {
   readonly workflow?: WorkflowDecoratorOptions;
   readonly step?: StepDecoratorOptions;
+  readonly schedules?: readonly ScheduleMark[];
 }
 
 /** The marks of the method of this name on the prototype that defines it: an override has those it is given itself. */
@@ -68,6 +71,7 @@ function ownMarks(owner: object, method: string): Marks {
   return {
     workflow: Reflect.getOwnMetadata(WORKFLOW, owner, method) as Marks['workflow'],
     step: Reflect.getOwnMetadata(STEP, owner, method) as Marks['step'],
+    schedules: scheduleMarks(owner, method),
   };
 }
 
@@ -79,19 +83,8 @@ function mark(
   check: (place: string) => void,
 ): MethodDecorator {
   return (target, property, descriptor) => {
-    const isStatic = typeof target === 'function';
-    const place = `${isStatic ? target.name : target.constructor.name}.${String(property)}`;
-    if (typeof property === 'symbol' || typeof descriptor.value !== 'function') {
-      throw new RegistrationError(
-        `${decorator} on ${place}: only methods with a name can be marked.`,
-      );
-    }
-    if (isStatic) {
-      throw new RegistrationError(
-        `${decorator} on static ${place}: mark a method of an injectable instance.`,
-      );
-    }
-    const { workflow, step } = ownMarks(target, property);
+    const place = markPlace(decorator, { target, property, descriptor });
+    const { workflow, step } = ownMarks(target, String(property));
     if (workflow || step) {
       throw new RegistrationError(
         `${decorator} on ${place}: the method is marked already; use one mark, once.`,

@@ -11,6 +11,7 @@ import {
 } from '../core/errors.js';
 import { Engine } from '../engine/engine.js';
 import { defineStep } from '../engine/step.js';
+import { assertScheduledWorkflows, declareSchedules } from './scheduled-methods.js';
 import { markedMethods, type MarkedMethod } from './marked-methods.js';
 import { staticInstancesOf, type Wrapper } from './provider-instances.js';
 import { shadowMethod, unshadowed } from './shadow-method.js';
@@ -77,6 +78,7 @@ export class WorkflowBinder {
     const instances = staticInstancesOf(wrapper);
     const marked = markedMethods(wrapper, instances[0]);
     if (marked.length === 0) return;
+    assertScheduledWorkflows(marked);
     const workflow = marked.find(({ marks }) => marks.workflow);
     if (workflow) assertSingleton(wrapper, workflow);
     if (!wrapper.isDependencyTreeStatic()) this.scoped.push(wrapper);
@@ -84,6 +86,7 @@ export class WorkflowBinder {
       if (this.bound.has(instance)) continue; // one object under two tokens
       this.bindSteps(instance, marked);
       this.bindWorkflows(instance, marked);
+      declareSchedules(this.engine, marked);
     }
     this.nameWorkflows(wrapper, instances[0], marked);
   }

@@ -1,6 +1,7 @@
 /** What controllers and other providers use: start workflows, wait for them, look at them, manage them. */
 import { Injectable, type Type } from '@nestjs/common';
 import type { EnqueueOptions } from '../core/queue.js';
+import type { DebounceOptions } from '../engine/debouncer.js';
 import { Engine, type RecoveryReport } from '../engine/engine.js';
 import type { WorkflowHandle } from '../engine/handle.js';
 import type { ListQuery, WorkflowPageReport } from '../engine/listing.js';
@@ -50,6 +51,24 @@ export class WorkflowService {
   ): Starting<T> {
     return methodsOf(this.binder, type, async (name, args) =>
       this.engine.handle(await this.engine.queues.enqueue(queue, name, args, options)),
+    ) as Starting<T>;
+  }
+
+  /**
+   * Starts a workflow once the calls under a key have ceased for `periodMs`, with the input of the last of them; at the
+   * latest `maxWaitMs` after the first. Once it has started, the next call begins anew. Resolves with the handle of the
+   * one that is being put off.
+   *
+   * @example
+   * ```ts
+   * await this.workflows.debounce(ReindexWorkflow, { key: product.id, periodMs: 5_000, maxWaitMs: 60_000 }).run(product);
+   * ```
+   * @throws InvalidArgumentError, UnserializableValueError, EngineNotRunningError, ForbiddenInStepError
+   * @throws DatabaseUnavailableError when it is not known whether the call counted; call again
+   */
+  debounce<T extends object>(type: Type<T>, options: DebounceOptions): Starting<T> {
+    return methodsOf(this.binder, type, (name, args) =>
+      this.engine.debounce(name, args, options),
     ) as Starting<T>;
   }
 

@@ -49,7 +49,7 @@ export class PostgresNotifier implements Notifier {
   }
 
   notify(topic: Topic, subject = ''): void {
-    if (!this.hasAudience && topic !== 'executor') return;
+    if (!this.hasAudience) return;
     const subjects = this.waiting.get(topic) ?? new Set();
     this.waiting.set(topic, subjects.add(subject));
     this.sending ??= this.inCleanContext(() => this.sendAll()).finally(() => {

@@ -10,6 +10,7 @@ import { CHANNEL, PostgresNotifier } from './postgres-notifier.js';
 import { PostgresSession } from './postgres-session.js';
 import { PrismaExecutorRepository } from './prisma-executor-repository.js';
 import { PrismaQueueRepository } from './prisma-queue-repository.js';
+import { PrismaScheduleRepository } from './prisma-schedule-repository.js';
 import { PrismaStepRepository } from './prisma-step-repository.js';
 import { PrismaWorkflowRepository } from './prisma-workflow-repository.js';
 import { SharedDriver, type DriverPool } from './shared-driver.js';
@@ -44,6 +45,7 @@ export class PrismaCheckpointRepository extends CheckpointRepository {
   readonly steps: PrismaStepRepository;
   readonly queues: PrismaQueueRepository;
   readonly executors: PrismaExecutorRepository;
+  readonly schedules: PrismaScheduleRepository;
   private readonly database: Database;
   readonly notifier: PostgresNotifier;
   private session: PostgresSession | undefined;
@@ -72,6 +74,7 @@ export class PrismaCheckpointRepository extends CheckpointRepository {
     );
     this.steps = new PrismaStepRepository(database, transitions);
     this.queues = new PrismaQueueRepository(database);
+    this.schedules = new PrismaScheduleRepository(database);
     this.executors = new PrismaExecutorRepository(database, () => this.session);
     this.notifier = new PostgresNotifier(database, clock, () => this.session?.isListening ?? false);
   }

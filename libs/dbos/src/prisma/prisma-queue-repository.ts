@@ -3,6 +3,7 @@ import type { QueueLimits } from '../core/queue.js';
 import type {
   Claim,
   ClaimAnswer,
+  Debounce,
   Delay,
   QueueCounts,
   QueueRecord,
@@ -11,6 +12,8 @@ import type {
   Requeue,
 } from '../repository/queue-repository.js';
 import type { Database } from './database.js';
+import type { PrismaStatements } from './prisma-client.js';
+import { workflowColumns } from './start-pipeline.js';
 import { limitColumns, limitsOf, type LimitColumns } from './queue-limits.js';
 
 /** Rows that one statement moves at most: bounds its locks and its time. */
@@ -30,6 +33,13 @@ interface ClaimRow {
   heldBack: string[];
   leftDue: string[];
 }
+
+interface BounceRow {
+  id: string;
+  owned: boolean;
+}
+
+type BounceStep = Parameters<QueueRepository['debounceInWorkflow']>[1];
 
 export class PrismaQueueRepository implements QueueRepository {
   constructor(private readonly database: Database) {}
@@ -226,6 +236,18 @@ export class PrismaQueueRepository implements QueueRepository {
     return rows.length > 0;
   }
 
+  async debounce(debounce: Debounce): Promise<string> {
+    const rows = await this.database.once<BounceRow>((client) => sendBounce(client, debounce));
+    return rows[0]?.id ?? debounce.workflow.id;
+  }
+
+  async debounceInWorkflow(debounce: Debounce, step: BounceStep): Promise<string | undefined> {
+    const [row] = await this.database.query<BounceRow>((client) =>
+      sendBounce(client, debounce, step),
+    );
+    return row?.owned ? row.id : undefined;
+  }
+
   async replaceWaiting(replacement: Replacement): Promise<boolean> {
     const { workflowId, name, input, attributes, priority = 0 } = replacement;
     const { delayMs = null, runAt = null, partitionKey = null } = replacement;
@@ -244,4 +266,23 @@ export class PrismaQueueRepository implements QueueRepository {
     );
     return rows.length > 0;
   }
+}
+
+function sendBounce(
+  client: PrismaStatements,
+  { workflow, key, periodMs, maxWaitMs, queue }: Debounce,
+  step?: BounceStep,
+): PromiseLike<BounceRow[]> {
+  const row = JSON.stringify({ ...workflowColumns(workflow), queue, debounce_key: key });
+  const owner = step && {
+    id: step.owner.workflowId,
+    executor_id: step.owner.executorId,
+    epoch: step.owner.epoch,
+  };
+  const run = owner ? JSON.stringify(owner) : null;
+  const call = step ? JSON.stringify({ step_id: step.stepId, name: step.name }) : null;
+  return client.$queryRaw`
+    SELECT id, owned
+      FROM dbos.debounce_workflow(${row}::json, ${periodMs}::float8, ${maxWaitMs ?? null}::float8, ${run}::json,
+                                  ${call}::json)`;
 }

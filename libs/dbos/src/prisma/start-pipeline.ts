@@ -43,7 +43,7 @@ export class StartPipeline {
     workflows: readonly NewWorkflow[],
   ): Promise<{ readonly answers: Answer[]; readonly sent: number }> {
     let sent = 0;
-    const rows = JSON.stringify(workflows.map((workflow) => columns(workflow)));
+    const rows = JSON.stringify(workflows.map(workflowColumns));
     const answers = await this.database.query<Answer>((client) => {
       sent += 1;
       return client.$queryRaw`
@@ -81,7 +81,8 @@ function isOurOwn(workflow: NewWorkflow, found: StartedWorkflow): boolean {
   );
 }
 
-function columns(workflow: NewWorkflow): Record<string, unknown> {
+/** The row of a new workflow, as the functions of the database take it. */
+export function workflowColumns(workflow: NewWorkflow): Record<string, unknown> {
   return {
     id: workflow.id,
     name: workflow.name,

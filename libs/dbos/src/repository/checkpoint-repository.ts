@@ -8,6 +8,7 @@
 import type { ExecutorRepository } from './executor-repository.js';
 import type { Notifier } from './notifier.js';
 import type { QueueRepository } from './queue-repository.js';
+import type { ScheduleRepository } from './schedule-repository.js';
 import type { StepRepository } from './step-repository.js';
 import type { WorkflowRepository } from './workflow-repository.js';
 
@@ -17,6 +18,7 @@ export abstract class CheckpointRepository {
   abstract readonly steps: StepRepository;
   abstract readonly queues: QueueRepository;
   abstract readonly executors: ExecutorRepository;
+  abstract readonly schedules: ScheduleRepository;
   /** Not durable, and apart from the rest. */
   abstract readonly notifier: Notifier;
 

@@ -6,7 +6,7 @@
 export type Topic =
   /** Workflows wait that the sender cannot take. Subjects: names of queues. */
   | 'work'
-  /** An executor has joined; told whether or not anybody is known to listen. */
+  /** An executor has joined. */
   | 'executor'
   /** Schedules have changed. */
   | 'schedule';

@@ -1,6 +1,8 @@
 /** How workflows wait and are taken: queues and their limits, claims, returns. */
+import type { Owner } from '../core/owner.js';
 import type { Placement, QueueLimits } from '../core/queue.js';
 import type { EncodedValue } from '../core/serialization/serializer.js';
+import type { NewWorkflow } from './workflow-repository.js';
 
 /** A workflow taken by this executor, ready to run. */
 export interface ClaimedWorkflow {
@@ -74,6 +76,15 @@ export interface QueueCounts {
 /** From now on, or until a moment; by the database's clock. */
 export type Delay = { readonly delayMs: number } | { readonly runAt: Date };
 
+/** A workflow that is started once the calls under its key have ceased for a while. */
+export interface Debounce {
+  readonly workflow: NewWorkflow;
+  readonly key: string;
+  readonly periodMs: number;
+  readonly maxWaitMs?: number;
+  readonly queue?: string;
+}
+
 /** What replaces a workflow that waits. */
 export interface Replacement extends Placement {
   readonly workflowId: string;
@@ -123,6 +134,18 @@ export interface QueueRepository {
 
   /** Of a workflow that is delayed and has never been claimed; false when there is none. */
   setDelay(workflowId: string, until: Delay): Promise<boolean>;
+
+  /**
+   * Puts the workflow of this name and key off, or writes it; resolves with its id. Not retried by itself: when it
+   * rejects, it may have happened all the same.
+   */
+  debounce(debounce: Debounce): Promise<string>;
+
+  /** The same, with the checkpoint of the call in one commit; undefined when the caller no longer owns its workflow. */
+  debounceInWorkflow(
+    debounce: Debounce,
+    step: { readonly owner: Owner; readonly stepId: string; readonly name: string },
+  ): Promise<string | undefined>;
 
   /** Gives a workflow that waits, and has never been claimed, another input and place; false when there is none. */
   replaceWaiting(replacement: Replacement): Promise<boolean>;

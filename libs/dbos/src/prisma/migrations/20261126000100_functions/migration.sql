@@ -4,7 +4,8 @@
 -- reads them from end to end, for as long as it takes until they are analysed again: minutes in which a new
 -- application writes hundreds of thousands of rows. Statements of a function are planned under the settings of the
 -- function: without sequential scans, once for a connection, and the same whether they come through a Prisma client,
--- its driver or a pooler (PostgreSQL manual, "CREATE FUNCTION", SET, and "PL/pgSQL Under the Hood", Plan Caching).
+-- its driver or a pooler (PostgreSQL manual, "CREATE FUNCTION", SET, and "PL/pgSQL Under the Hood", Plan Caching). What
+-- has no index costs the planner a fortune then, which must not move it to compile the plan: hence no JIT.
 --
 -- A function that a released version calls is never changed in what it takes or gives: processes of two versions work
 -- side by side during a deployment. What is new comes under a new name.
@@ -17,6 +18,7 @@ RETURNS TABLE (asked text, id text, created boolean, name text, status text, exe
 LANGUAGE plpgsql
 SET enable_seqscan = off
 SET plan_cache_mode = force_generic_plan
+SET jit = off
 AS $$
 #variable_conflict use_column
 BEGIN
@@ -82,6 +84,7 @@ RETURNS TABLE (workflow_id text, epoch integer, step_id text)
 LANGUAGE plpgsql
 SET enable_seqscan = off
 SET plan_cache_mode = force_generic_plan
+SET jit = off
 AS $$
 #variable_conflict use_column
 BEGIN
@@ -206,6 +209,7 @@ SET enable_seqscan = off
 SET enable_hashjoin = off
 SET enable_mergejoin = off
 SET plan_cache_mode = force_generic_plan
+SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -401,6 +405,7 @@ SET enable_seqscan = off
 SET enable_hashjoin = off
 SET enable_mergejoin = off
 SET plan_cache_mode = force_generic_plan
+SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -496,6 +501,7 @@ RETURNS TABLE (alive boolean, database_now timestamptz, dead text[], has_audienc
 LANGUAGE plpgsql
 SET enable_seqscan = off
 SET plan_cache_mode = force_generic_plan
+SET jit = off
 AS $$
 #variable_conflict use_column
 BEGIN
@@ -543,6 +549,62 @@ BEGIN
    WHERE e.id <> executor AND e.dead_at IS NULL;
 
   database_now := clock_timestamp();
+  RETURN NEXT;
+END
+$$;
+
+-- Puts a workflow off: the one that is being put off under the key gets the new input and starts a period from now, but
+-- not later than `max_wait_ms` after the first call; where there is none, this one is written. Called in a workflow
+-- (`run`, `step`), the checkpoint of the call is part of the same commit, and a call that has one is not made again.
+CREATE FUNCTION dbos.debounce_workflow(
+  workflow json, period_ms float8, max_wait_ms float8, run json, step json
+)
+RETURNS TABLE (id text, owned boolean)
+LANGUAGE plpgsql
+SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan
+SET jit = off
+AS $$
+#variable_conflict use_column
+BEGIN
+  owned := true;
+  IF run IS NOT NULL THEN
+    PERFORM
+       FROM dbos.workflows w
+      WHERE w.id = run->>'id' AND w.status = 'PENDING' AND w.executor_id = run->>'executor_id'
+        AND w.epoch = (run->>'epoch')::integer
+        FOR NO KEY UPDATE;
+    owned := FOUND;
+    IF owned THEN
+      SELECT s.output::json #>> '{}' INTO id
+        FROM dbos.steps s
+       WHERE s.workflow_id = run->>'id' AND s.step_id = step->>'step_id';
+    END IF;
+    IF NOT owned OR id IS NOT NULL THEN
+      RETURN NEXT;
+      RETURN;
+    END IF;
+  END IF;
+
+  INSERT INTO dbos.workflows AS w (id, name, status, parent_id, application_version, attributes, serialization,
+                                   input, queue, wake_at, debounce_key, debounce_until)
+  SELECT given.id, given.name, 'DELAYED', given.parent_id, given.application_version, given.attributes,
+         given.serialization, given.input, given.queue,
+         now() + least(period_ms, max_wait_ms) * interval '1 millisecond', given.debounce_key,
+         now() + max_wait_ms * interval '1 millisecond'
+    FROM json_to_record(workflow) AS given(
+           id text, name text, parent_id text, application_version text, attributes jsonb, serialization text,
+           input text, queue text, debounce_key text)
+      ON CONFLICT (name, debounce_key) WHERE debounce_key IS NOT NULL AND status = 'DELAYED' DO UPDATE
+     SET input = EXCLUDED.input, serialization = EXCLUDED.serialization, attributes = EXCLUDED.attributes,
+         wake_at = least(now() + period_ms * interval '1 millisecond', w.debounce_until), updated_at = now()
+  RETURNING w.id INTO id;
+
+  IF run IS NOT NULL THEN
+    INSERT INTO dbos.steps (workflow_id, step_id, name, epoch, serialization, output, child_workflow_id, started_at)
+    VALUES (run->>'id', step->>'step_id', step->>'name', (run->>'epoch')::integer, 'json', to_json(id)::text, id,
+            now());
+  END IF;
   RETURN NEXT;
 END
 $$;

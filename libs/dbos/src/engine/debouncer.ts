@@ -1,0 +1,119 @@
+/** Debounced starts: of many calls within a period one run remains, with the input of the last. */
+import { InvalidArgumentError, OwnershipLostError } from '../core/errors.js';
+import { assertIdentifier } from '../core/identifiers.js';
+import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
+import type { Debounce } from '../repository/queue-repository.js';
+import { checkpoint, type OperationReport } from './checkpoint.js';
+import type { Dispatcher } from './dispatcher.js';
+import type { Patience } from './patience.js';
+import type { QueueRegistry } from './queue-registry.js';
+import type { WorkflowRegistry } from './registry.js';
+import type { RunScope, RunScopes } from './run-scope.js';
+import { childId, type Starter } from './starter.js';
+
+export interface DebounceOptions {
+  /** Calls of one workflow under one key are put together. */
+  readonly key: string;
+  /** The workflow starts this long after the last call. */
+  readonly periodMs: number;
+  /** It starts this long after the first call at the latest. Default: only when the calls cease. */
+  readonly maxWaitMs?: number;
+  /** The queue on which it waits once its time has come; it must not be partitioned. Default: none. */
+  readonly queue?: string;
+  /** A JSON object to find the workflow by later; that of the last call counts. */
+  readonly attributes?: Readonly<Record<string, unknown>>;
+}
+
+export interface DebouncerParts {
+  readonly repository: CheckpointRepository;
+  readonly registry: WorkflowRegistry;
+  readonly queues: QueueRegistry;
+  readonly scopes: RunScopes;
+  readonly starter: Starter;
+  readonly patience: Patience;
+  readonly dispatcher: Dispatcher;
+}
+
+export class Debouncer {
+  constructor(private readonly parts: DebouncerParts) {}
+
+  /** Resolves with the id of the workflow that is being put off. Inside a workflow a checkpointed operation. */
+  async debounce(
+    name: string,
+    args: readonly unknown[],
+    options: DebounceOptions,
+  ): Promise<string> {
+    const { registry, scopes, starter, repository, patience } = this.parts;
+    const definition = registry.get(name);
+    const scope = scopes.outsideSteps('Debouncing a workflow');
+    const place = this.checked(options);
+    const call = { definition, args, options: pick(options) };
+    if (scope) {
+      const compose = (workflowId: string): Debounce => ({
+        ...place,
+        workflow: starter.compose(
+          { ...call, options: { ...call.options, workflowId } },
+          scope.run.id,
+        ),
+      });
+      return this.debounceInWorkflow(scope, name, compose);
+    }
+    const debounced = repository.queues.debounce({ ...place, workflow: starter.compose(call) });
+    const whatThen = 'It may have been put off; call again to put it off once more.';
+    const id = await patience.with(debounced, `Debouncing "${name}"`, whatThen);
+    this.announce(place);
+    return id;
+  }
+
+  /**
+   * The bounce and its checkpoint are one commit, so that a crash between them cannot start the workflow twice. The
+   * record that follows finds its own row in place.
+   */
+  private debounceInWorkflow(
+    scope: RunScope,
+    name: string,
+    compose: (workflowId: string) => Debounce,
+  ): Promise<string> {
+    const { run } = scope;
+    const produce = async (stepId: string, report: OperationReport): Promise<string> => {
+      const bounce = compose(childId(run.id, stepId));
+      const step = { owner: run.owner, stepId, name: `debounce ${name}` };
+      const id = await this.parts.repository.queues.debounceInWorkflow(bounce, step);
+      if (id === undefined) throw run.interrupt(new OwnershipLostError(run.id));
+      report.childWorkflowId = id;
+      this.announce(bounce);
+      return id;
+    };
+    return checkpoint(scope, { name: `debounce ${name}`, produce });
+  }
+
+  private checked(options: DebounceOptions): Omit<Debounce, 'workflow'> {
+    const { key, periodMs, maxWaitMs, queue } = options;
+    for (const [option, value] of Object.entries({ periodMs, maxWaitMs })) {
+      if (value === undefined && option === 'maxWaitMs') continue;
+      if (typeof value === 'number' && Number.isFinite(value) && value >= 0) continue;
+      throw new InvalidArgumentError(
+        `Debouncing: ${option} must be a finite number of at least 0, not ${String(value)}.`,
+      );
+    }
+    if (queue !== undefined && this.parts.queues.get(queue).limits.partition) {
+      throw new InvalidArgumentError(
+        `Debouncing: queue "${queue}" is partitioned, and a debounced workflow has no partition.`,
+      );
+    }
+    return {
+      key: assertIdentifier('A debounce key', key),
+      periodMs,
+      ...(maxWaitMs !== undefined && { maxWaitMs }),
+      ...(queue !== undefined && { queue }),
+    };
+  }
+
+  private announce({ queue, periodMs }: Pick<Debounce, 'queue' | 'periodMs'>): void {
+    this.parts.dispatcher.offered(queue, periodMs);
+  }
+}
+
+function pick({ attributes }: DebounceOptions): Pick<DebounceOptions, 'attributes'> {
+  return attributes === undefined ? {} : { attributes };
+}
