@@ -218,12 +218,19 @@ describe('B65: a migration that fails', () => {
 
   it('B65: under prisma migrate deploy is rolled back in the books and applied again', async () => {
     await migrateDatabase(database.url);
+    // Everything but the books, as after a migration that was rolled back.
     await client.query(`
-      DROP FUNCTION dbos.executor_is_gone, dbos.session_is_gone, dbos.start_workflows, dbos.write_transitions,
-                    dbos.claim_workflows, dbos.choose_of_partitions, dbos.rate_room_in_ms, dbos.rate_margin,
-                    dbos.heartbeat, dbos.debounce_workflow, dbos.step_histories, dbos.count_workflows;
-      DROP TABLE dbos.workflows, dbos.steps, dbos.executors, dbos.queues, dbos.queue_claims,
-                 dbos.schedules;
+      DO $$
+      DECLARE made record;
+      BEGIN
+        FOR made IN SELECT oid::regprocedure AS name FROM pg_proc WHERE pronamespace = 'dbos'::regnamespace LOOP
+          EXECUTE 'DROP FUNCTION IF EXISTS ' || made.name || ' CASCADE';
+        END LOOP;
+        FOR made IN SELECT quote_ident(tablename) AS name FROM pg_tables
+                     WHERE schemaname = 'dbos' AND tablename <> '_prisma_migrations' LOOP
+          EXECUTE 'DROP TABLE dbos.' || made.name || ' CASCADE';
+        END LOOP;
+      END $$;
       UPDATE dbos._prisma_migrations SET finished_at = NULL, applied_steps_count = 0, logs = 'division by zero'`);
 
     expect(await migrationStatus(pgMigrationTarget(client))).toEqual({

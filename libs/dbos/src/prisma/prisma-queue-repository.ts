@@ -31,6 +31,7 @@ interface ClaimRow {
   input: string;
   againInMs: number | null;
   heldBack: string[];
+  leftDue: string[];
 }
 
 interface BounceRow {
@@ -55,7 +56,7 @@ export class PrismaQueueRepository implements QueueRepository {
     const rows = await this.database.once<ClaimRow>(
       (client) => client.$queryRaw`
         SELECT id, name, epoch, recovery_attempts AS "recoveryAttempts", failures, queue, serialization, input,
-               again_in_ms AS "againInMs", contended AS "heldBack"
+               again_in_ms AS "againInMs", contended AS "heldBack", left_due AS "leftDue"
           FROM dbos.claim_workflows(${executorId}, ${[...names]}::text[], ${listening}::json, ${limit}::integer,
                                     ${expiresAt}::timestamptz)`,
       { timeoutMs: validForMs },
@@ -70,6 +71,7 @@ export class PrismaQueueRepository implements QueueRepository {
       }),
       againInMs: rest?.againInMs ?? null,
       heldBack: rest?.heldBack ?? [],
+      leftDue: rest?.leftDue ?? [],
     };
   }
 
@@ -107,17 +109,27 @@ export class PrismaQueueRepository implements QueueRepository {
     const rows = JSON.stringify(
       queues.map(({ name, limits }) => ({ name, ...limitColumns(limits), declared: limits })),
     );
+    // A change waits for the claims that go by what was, in the order in which claims wait for each other.
     await this.database.query<{ name: string }>(
       (client) => client.$queryRaw`
+        WITH given AS MATERIALIZED (
+          SELECT given.*
+            FROM jsonb_to_recordset(${rows}::jsonb) AS given(
+                   name text, concurrency integer, worker_concurrency integer, rate_limit integer,
+                   rate_period_ms integer, is_partitioned boolean, partition_concurrency integer,
+                   partition_rate_limit integer, partition_rate_period_ms integer, declared jsonb)
+           WHERE NOT EXISTS (SELECT FROM dbos.queues q WHERE q.name = given.name AND q.declared = given.declared)
+           ORDER BY given.name COLLATE "C"
+        ), turn AS MATERIALIZED (
+          SELECT dbos.take_turn(given.name, true) FROM given
+        )
         INSERT INTO dbos.queues AS q (
                  name, concurrency, worker_concurrency, rate_limit, rate_period_ms, is_partitioned,
                  partition_concurrency, partition_rate_limit, partition_rate_period_ms, declared)
         SELECT given.*
-          FROM jsonb_to_recordset(${rows}::jsonb) AS given(
-                 name text, concurrency integer, worker_concurrency integer, rate_limit integer,
-                 rate_period_ms integer, is_partitioned boolean, partition_concurrency integer,
-                 partition_rate_limit integer, partition_rate_period_ms integer, declared jsonb)
-         ORDER BY given.name
+          FROM given
+         WHERE (SELECT count(*) FROM turn) > 0
+         ORDER BY given.name COLLATE "C"
             ON CONFLICT (name) DO UPDATE
            SET concurrency = EXCLUDED.concurrency, worker_concurrency = EXCLUDED.worker_concurrency,
                rate_limit = EXCLUDED.rate_limit, rate_period_ms = EXCLUDED.rate_period_ms,
@@ -146,6 +158,7 @@ export class PrismaQueueRepository implements QueueRepository {
     const row = limitColumns(limits);
     const rows = await this.database.query<{ name: string }>(
       (client) => client.$queryRaw`
+        WITH turn AS MATERIALIZED (SELECT dbos.take_turn(${name}, true))
         UPDATE dbos.queues
            SET concurrency = ${row.concurrency}::integer, worker_concurrency = ${row.worker_concurrency}::integer,
                rate_limit = ${row.rate_limit}::integer, rate_period_ms = ${row.rate_period_ms}::integer,
@@ -153,6 +166,7 @@ export class PrismaQueueRepository implements QueueRepository {
                partition_concurrency = ${row.partition_concurrency}::integer,
                partition_rate_limit = ${row.partition_rate_limit}::integer,
                partition_rate_period_ms = ${row.partition_rate_period_ms}::integer, updated_at = now()
+          FROM turn
          WHERE name = ${name}
         RETURNING name`,
     );
@@ -162,7 +176,12 @@ export class PrismaQueueRepository implements QueueRepository {
   async setPaused(name: string, paused: boolean): Promise<boolean> {
     const rows = await this.database.query<{ name: string }>(
       (client) => client.$queryRaw`
-        UPDATE dbos.queues SET paused = ${paused}::boolean, updated_at = now() WHERE name = ${name} RETURNING name`,
+        WITH turn AS MATERIALIZED (SELECT dbos.take_turn(${name}, true))
+        UPDATE dbos.queues
+           SET paused = ${paused}::boolean, updated_at = now()
+          FROM turn
+         WHERE name = ${name}
+        RETURNING name`,
     );
     return rows.length > 0;
   }

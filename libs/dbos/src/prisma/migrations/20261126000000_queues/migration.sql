@@ -37,7 +37,7 @@ CREATE UNIQUE INDEX workflows_deduplication_idx ON dbos.workflows (queue, dedupl
 CREATE UNIQUE INDEX workflows_debounce_idx ON dbos.workflows (name, debounce_key)
   WHERE debounce_key IS NOT NULL AND status = 'DELAYED';
 
--- One row for each queue; its lock is what claims under shared limits take turns by. A handful of rows.
+-- One row for each queue. A handful of rows.
 CREATE TABLE dbos.queues (
   name                     text        COLLATE "C" NOT NULL,
   concurrency              integer,                               -- at work at once, all processes together
