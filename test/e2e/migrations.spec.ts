@@ -223,7 +223,7 @@ describe('B65: a migration that fails', () => {
       DO $$
       DECLARE made record;
       BEGIN
-        FOR made IN SELECT oid::regprocedure AS name FROM pg_proc WHERE pronamespace = 'dbos'::regnamespace LOOP
+        FOR made IN SELECT oid::regprocedure::text AS name FROM pg_proc WHERE pronamespace = 'dbos'::regnamespace LOOP
           EXECUTE 'DROP FUNCTION IF EXISTS ' || made.name || ' CASCADE';
         END LOOP;
         FOR made IN SELECT quote_ident(tablename) AS name FROM pg_tables
