@@ -221,7 +221,8 @@ describe('B65: a migration that fails', () => {
     await client.query(`
       DROP FUNCTION dbos.executor_is_gone, dbos.session_is_gone, dbos.start_workflows, dbos.write_transitions,
                     dbos.claim_workflows, dbos.choose_of_partitions, dbos.rate_room_in_ms, dbos.rate_margin,
-                    dbos.heartbeat, dbos.debounce_workflow, dbos.step_histories, dbos.count_workflows;
+                    dbos.heartbeat, dbos.debounce_workflow, dbos.step_histories, dbos.count_workflows,
+                    dbos.resume_suspended;
       DROP TABLE dbos.workflows, dbos.steps, dbos.executors, dbos.queues, dbos.queue_claims,
                  dbos.schedules;
       UPDATE dbos._prisma_migrations SET finished_at = NULL, applied_steps_count = 0, logs = 'division by zero'`);
@@ -366,7 +367,7 @@ describe('B65: the books', () => {
     ).toEqual([
       '20261101000000_init c9e8472e528f88649d662ab6103d7640f641ae5bff93df86ac40f155fada2ed3',
       '20261126000000_queues 49f8ea0cf826aef1a7fbf2178e0b95c78d102316509fdb93ed002c5b07507379',
-      '20261126000100_functions 824e72ed92fbc5280658c0fcefa4d4bc48c59ceb28691ca5a46d26eb3c8ed50e',
+      '20261126000100_functions 560c619c111d3617b0f8f10d1de1558d3aac3ee6d8be5fb0b7d05b198eeb129d',
       '20261126000200_schedules de3924c60b9a389ad51aa7b41a6254e1ec5c95f7fa76d643cb516951cbf4ad62',
     ]);
   });
