@@ -32,7 +32,7 @@ const UNFINISHED = ['PENDING', 'ENQUEUED', 'DELAYED', 'SUSPENDED'] as const;
  * What one operation may read at most: it is about 500 workflows or fewer, or about ten thousand that it counts. Some is
  * what vacuum would have removed, entries of what was unfinished once.
  */
-const MOST: Reads = { scans: 0, scannedRows: 0, entries: 4_000, blocks: 4_000 };
+const MOST: Reads = { scans: 0, scannedRows: 0, entries: 4_000, blocks: 6_000 };
 
 /** Index entries of those that look through the unfinished ones by their nature, and are asked for rarely. */
 const MOST_ENTRIES: Readonly<Record<string, number>> = {
@@ -228,11 +228,11 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
     return () => repository.workflows.outcomes(many(500).map((n) => `history ${n + 1}`));
   },
   'a cancellation': async ({ repository, place }) => {
-    const ids = await place({ status: 'ENQUEUED', count: 10 });
+    const ids = await place({ status: 'ENQUEUED', count: 250 });
     return () => repository.workflows.cancel([...ids, 'history 4', 'nobody']);
   },
   'a resumption': async ({ repository, place }) => {
-    const ids = await place({ status: 'CANCELLED', count: 10 });
+    const ids = await place({ status: 'CANCELLED', count: 250 });
     return () => repository.workflows.resume([...ids, 'history 5', 'nobody']);
   },
   'a resumption of nothing suspended': async ({ repository }) => {
@@ -343,7 +343,7 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
     return () => stage.repository.queues.counts(queue);
   },
   'a new priority': async ({ repository, place }) => {
-    const ids = await place({ status: 'ENQUEUED', count: 10 });
+    const ids = await place({ status: 'ENQUEUED', count: 250 });
     return () => repository.queues.setPriority([...ids, 'history 7', 'nobody'], 3);
   },
   'a new delay': async ({ repository, place }) => {
@@ -590,7 +590,7 @@ const SIZES = [20_000, LARGE];
       beforeAll(async () => {
         await admin.query('TRUNCATE dbos.workflows, dbos.steps, dbos.executors');
         for (const status of UNFINISHED)
-          await writeActive(admin, { status, count: 100, prefix: status, executorId: EXECUTOR });
+          await writeActive(admin, { status, count: 3, prefix: status, executorId: EXECUTOR });
         await admin.query('ANALYZE dbos.workflows, dbos.steps');
         early = await Session.open(database.url, admin);
         await early.warmUp();

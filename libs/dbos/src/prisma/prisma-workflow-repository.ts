@@ -199,29 +199,13 @@ export class PrismaWorkflowRepository implements WorkflowRepository {
   async resumeSuspended(names: readonly string[]): Promise<string[]> {
     const resumed: string[] = [];
     for (;;) {
-      const batch = await this.resumeSuspendedBatch(names);
-      resumed.push(...batch);
+      const batch = await this.database.query<{ id: string }>(
+        (client) => client.$queryRaw`
+          SELECT id FROM dbos.resume_suspended(${[...names]}::text[], ${BATCH_SIZE}::integer)`,
+      );
+      resumed.push(...batch.map(({ id }) => id));
       if (batch.length < BATCH_SIZE) return resumed;
     }
-  }
-
-  private async resumeSuspendedBatch(names: readonly string[]): Promise<string[]> {
-    const rows = await this.database.query<{ id: string }>(
-      (client) => client.$queryRaw`
-        WITH target AS MATERIALIZED (
-          SELECT id FROM dbos.workflows
-           WHERE status = 'SUSPENDED' COLLATE "C" AND name = ANY(${[...names]}::text[])
-           ORDER BY seq
-           LIMIT ${BATCH_SIZE}
-             FOR NO KEY UPDATE SKIP LOCKED
-        )
-        UPDATE dbos.workflows w
-           SET status = 'ENQUEUED', recovery_attempts = 0, error = NULL, updated_at = now()
-          FROM target
-         WHERE w.id = ANY (ARRAY[target.id])
-        RETURNING w.id`,
-    );
-    return rows.map(({ id }) => id);
   }
 
   async countUnfinished(names: readonly string[]): Promise<UnfinishedCounts> {

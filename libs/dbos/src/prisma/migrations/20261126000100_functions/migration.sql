@@ -663,3 +663,27 @@ BEGIN
    GROUP BY counted.name, counted.status;
 END
 $$;
+
+-- Sends suspended workflows of these names back to be claimed, the oldest first, and gives their ids.
+CREATE FUNCTION dbos.resume_suspended(names text[], at_most integer)
+RETURNS TABLE (id text)
+LANGUAGE plpgsql
+SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan
+SET jit = off
+AS $$
+#variable_conflict use_column
+BEGIN
+  RETURN QUERY
+  UPDATE dbos.workflows w
+     SET status = 'ENQUEUED', recovery_attempts = 0, error = NULL, updated_at = now()
+   WHERE w.id = ANY (ARRAY(
+           SELECT suspended.id
+             FROM dbos.workflows suspended
+            WHERE suspended.status = 'SUSPENDED' COLLATE "C" AND suspended.name = ANY (names)
+            ORDER BY suspended.seq
+            LIMIT at_most
+              FOR NO KEY UPDATE SKIP LOCKED))
+  RETURNING w.id;
+END
+$$;
