@@ -11,7 +11,6 @@ let first: QueueSession;
 let second: QueueSession;
 let third: QueueSession;
 let opened: QueueSession[];
-let deadlocksBefore = 0;
 
 beforeAll(async () => {
   database = await createTestDatabase();
@@ -24,18 +23,19 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
-  const deadlocks = await deadlocksUntilNow();
+  await endSessions();
   await observer.query('TRUNCATE dbos.workflows, dbos.queues, dbos.queue_claims');
   await observer.close();
-  expect(deadlocks - deadlocksBefore).toBe(0);
-  deadlocksBefore = deadlocks;
 });
 
 afterAll(() => database.drop());
 
+const endSessions = (): Promise<unknown> =>
+  Promise.all(opened.splice(0).map((session) => session.end(observer)));
+
 /** Sessions report with a delay, or at their end. */
 async function deadlocksUntilNow(): Promise<number> {
-  await Promise.all(opened.splice(0).map((session) => session.end(observer)));
+  await endSessions();
   await eventually(async () => {
     const others = await observer.query(
       `SELECT FROM pg_stat_activity
@@ -239,6 +239,152 @@ describe('A claim', () => {
   });
 });
 
+describe('A claim on partitions', () => {
+  const parts = numbered(40, 'part');
+
+  interface Waiting {
+    readonly id: string;
+    readonly partitionKey: string;
+    readonly priority: number;
+  }
+
+  /** Spread so that no order of arrival, of priority or of names is another. */
+  const waiting: Waiting[] = Array.from({ length: 400 }, (_, index) => ({
+    id: `parcel ${index}`,
+    partitionKey: parts[(index * index) % 37]!,
+    priority: (index * 7) % 5,
+  }));
+
+  /** As many as are asked for, the first in the order of the queue, no more of a partition than it lets out. */
+  function firstOf(rows: readonly Waiting[], count: number, ofEach: number): string[] {
+    const taken = new Map<string, number>();
+    const inOrder = [...rows].sort((a, b) => a.priority - b.priority);
+    const chosen = inOrder.filter(({ partitionKey }) => {
+      taken.set(partitionKey, (taken.get(partitionKey) ?? 0) + 1);
+      return taken.get(partitionKey)! <= ofEach;
+    });
+    return chosen.slice(0, count).map(({ id }) => id);
+  }
+
+  it.each([
+    { count: 10, ofEach: 1 },
+    { count: 10, ofEach: 3 },
+    { count: 25, ofEach: 100 },
+    { count: 100, ofEach: 2 },
+  ])('takes $count in the order of the queue, at most $ofEach of each', async (asked) => {
+    await observer.declare('parcels', { partition: { concurrency: asked.ofEach } });
+    await observer.enqueue('parcels', waiting);
+
+    const taken = await first.claimIds({ queues: ['parcels'], limit: asked.count });
+
+    expect(taken).toEqual(firstOf(waiting, asked.count, asked.ofEach));
+  });
+});
+
+describe('Batches of workflows with the same deduplication ids', () => {
+  it('come in different orders at the same time and lock nobody up', async () => {
+    await observer.declare('parcels');
+    const batches = async (session: QueueSession, salt: number): Promise<void> => {
+      for (let round = 0; round < 100; round += 1) {
+        const start = (round * salt) % 20;
+        const turned = [...numbered(20).slice(start), ...numbered(20).slice(0, start)];
+        const ordered = salt % 2 === 0 ? turned : turned.reverse();
+        await session.workflows.startMany(
+          ordered.map((deduplicationId) => ({
+            id: `${session.pid} ${round} ${deduplicationId}`,
+            name: NAME,
+            input: { text: '[]', format: 'json' },
+            queue: 'parcels',
+            deduplicationId,
+          })),
+        );
+        await session.query('UPDATE dbos.workflows SET completed_at = now() WHERE id LIKE $1', [
+          `${session.pid} %`,
+        ]);
+      }
+    };
+    await Promise.all([batches(first, 3), batches(second, 4), batches(third, 7)]);
+    expect(await deadlocksUntilNow()).toBe(0);
+  });
+});
+
+describe('A claim of 100', () => {
+  /** Fills the tables in as few statements as possible; nothing is analysed yet. */
+  async function fill(queue: string, waiting: number, partitions?: number): Promise<void> {
+    await observer.query(
+      `INSERT INTO dbos.workflows (id, name, status, serialization, input, queue, partition_key)
+       SELECT $1 || n, $2, 'ENQUEUED', 'json', '[]', $1, CASE WHEN $4 > 0 THEN 'part ' || n % $4 END
+         FROM generate_series(1, $3) AS n`,
+      [queue, NAME, waiting, partitions ?? 0],
+    );
+  }
+
+  interface Reads {
+    readonly scans: number;
+    readonly rows: number;
+    readonly blocks: number;
+  }
+
+  /** What a claim reads of the workflows, its second time, when everything is planned and in memory. */
+  async function readsOf(queue: string): Promise<Reads> {
+    const claim = `SELECT * FROM dbos.claim_workflows('reader', '{${NAME}}', '[{"queue": "${queue}", "running": 0}]',
+                                                     100, 'infinity')`;
+    await first.begin();
+    await first.query(claim);
+    await first.query('ROLLBACK');
+    await first.begin();
+    const counted = `SELECT coalesce(seq_scan, 0)::int AS scans, coalesce(idx_tup_fetch, 0)::int AS rows
+                       FROM pg_stat_xact_user_tables WHERE relid = 'dbos.workflows'::regclass`;
+    const [before] = await first.query<Reads>(counted);
+    const [explained] = await first.query<{
+      'QUERY PLAN': Array<{ Plan: Record<string, number> }>;
+    }>(`EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) ${claim}`);
+    const [after] = await first.query<Reads>(counted);
+    await first.query('ROLLBACK');
+    const plan = explained!['QUERY PLAN'][0]!.Plan;
+    expect(plan['Actual Rows']).toBe(101);
+    return {
+      scans: after!.scans - before!.scans,
+      rows: after!.rows - before!.rows,
+      blocks: plan['Shared Hit Blocks']! + plan['Shared Read Blocks']!,
+    };
+  }
+
+  it('reads little more, on queues with and without a limit, of 100,000 among 200,000 that have ended', async () => {
+    await observer.declare('limited', { concurrency: 10_000 });
+    await observer.declare('free');
+    for (const [status, number] of [
+      ['SUCCESS', 200_000],
+      ['PENDING', 5_000],
+    ]) {
+      await observer.query(
+        `INSERT INTO dbos.workflows (id, name, status, serialization, input, queue, executor_id)
+         SELECT $1 || n, $2, $1, 'json', '[]', 'free', 'another' FROM generate_series(1, $3::integer) AS n`,
+        [status, NAME, number],
+      );
+    }
+    for (const queue of ['limited', 'free']) {
+      await fill(queue, 100_000);
+      const { scans, rows, blocks } = await readsOf(queue);
+      expect(scans).toBe(0);
+      expect(rows).toBeLessThan(600);
+      expect(blocks).toBeLessThan(4_000);
+    }
+  });
+
+  it('reads a few rows of each of 1,000 partitions, whatever limits them', async () => {
+    await observer.declare('one by one', { partition: { concurrency: 1 } });
+    await observer.declare('paced', { partition: { rateLimit: { limit: 999, periodMs: 60_000 } } });
+    for (const queue of ['one by one', 'paced']) {
+      await fill(queue, 100_000, 1_000);
+      const { scans, rows, blocks } = await readsOf(queue);
+      expect(scans).toBe(0);
+      expect(rows).toBeLessThan(10_000);
+      expect(blocks).toBeLessThan(25_000);
+    }
+  });
+});
+
 describe('What is done to waiting workflows while they are claimed', () => {
   beforeEach(async () => {
     await observer.declare('parcels', { concurrency: 10 });
@@ -318,7 +464,10 @@ describe('A storm of claims, cancels, changes of priority, enqueues and requeues
       [...ids].sort((a, b) => ((a.length * 31 + salt) % 7) - ((b.length * 31 + salt) % 7));
     const storm = async (session: QueueSession, salt: number): Promise<void> => {
       for (let round = 0; round < 60; round += 1) {
-        const turned = [...queues.slice((round + salt) % 3), ...queues.slice(0, (round + salt) % 3)];
+        const turned = [
+          ...queues.slice((round + salt) % 3),
+          ...queues.slice(0, (round + salt) % 3),
+        ];
         await session.claim({ queues: turned, limit: 30 });
         await session.queues.setPriority(shuffled(round + salt).slice(0, 20), round % 3);
         await session.queues.requeue({

@@ -8,7 +8,6 @@ import { Database } from '../../libs/dbos/src/prisma/database.js';
 import { DriverStatements } from '../../libs/dbos/src/prisma/driver-statements.js';
 import { PrismaQueueRepository } from '../../libs/dbos/src/prisma/prisma-queue-repository.js';
 import { PrismaWorkflowRepository } from '../../libs/dbos/src/prisma/prisma-workflow-repository.js';
-import type { DriverPool } from '../../libs/dbos/src/prisma/shared-driver.js';
 import { StartPipeline } from '../../libs/dbos/src/prisma/start-pipeline.js';
 import { TransitionPipeline } from '../../libs/dbos/src/prisma/transition-pipeline.js';
 import type { Claim, ClaimAnswer } from '../../libs/dbos/src/repository/queue-repository.js';
@@ -44,7 +43,7 @@ export class QueueSession {
     private readonly pool: pg.Pool,
     readonly pid: number,
   ) {
-    const statements = new DriverStatements(pool as DriverPool);
+    const statements = new DriverStatements(pool);
     const settings = { clock: new SystemClock(), logger: SILENT_LOGGER };
     const database = new Database(() => statements, settings);
     this.database = database;
@@ -114,9 +113,10 @@ export class QueueSession {
 
   /** Resolves once the statement of `other` waits for this session. */
   async holdsUp(other: QueueSession, observer: QueueSession): Promise<void> {
+    const sql = 'SELECT $1 = ANY (pg_blocking_pids($2)) AS "isHeldUp"';
     await eventually(async () => {
-      const sql = 'SELECT $1 = ANY (pg_blocking_pids($2)) AS "isHeldUp"';
-      expect(await observer.query(sql, [this.pid, other.pid])).toEqual([{ isHeldUp: true }]);
+      const [row] = await observer.query<{ isHeldUp: boolean }>(sql, [this.pid, other.pid]);
+      if (!row?.isHeldUp) throw new Error(`Session ${other.pid} does not wait for ${this.pid}.`);
     });
   }
 }

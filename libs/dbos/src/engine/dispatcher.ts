@@ -128,6 +128,7 @@ export class Dispatcher extends Loop {
 
   /** Something of a queue has ended here: its limits may let out more. */
   queueFreed(queue: string): void {
+    if (this.halted) return this.passOn([queue]);
     this.freed.add(queue);
     if (this.heldBack.has(queue)) this.wake();
   }

@@ -38,7 +38,6 @@ export interface MembershipParts {
 export class Membership extends Loop {
   private trustOthersUntil = Number.NEGATIVE_INFINITY;
   private isLeaving = false;
-  private wasListening = false;
 
   constructor(
     private readonly parts: MembershipParts,
@@ -76,7 +75,6 @@ export class Membership extends Loop {
   async tick(): Promise<number | void> {
     const { identity, repository, lease, notifier, time, clock, onDead } = this.parts;
     const sentAt = clock.monotonic();
-    const { isListening } = notifier;
     const beat = await repository.executors.heartbeat(identity.id, {
       withinMs: lease.durationMs / HEARTBEATS_PER_LEASE,
       mayDeclare: () => this.mayDeclare(),
@@ -85,9 +83,6 @@ export class Membership extends Loop {
     if (!beat.alive) return this.isLeaving ? undefined : this.rejoin();
     lease.renewed(sentAt);
     notifier.hasAudience = beat.hasAudience;
-    // Its session is back: until they look again, others take it for one that hears nothing.
-    if (isListening && !this.wasListening) notifier.notify('executor');
-    this.wasListening = isListening;
     onDead(beat.dead);
     if (beat.suspectInMs !== null) this.wakeWithin(beat.suspectInMs);
     return notifier.isListening

@@ -50,8 +50,8 @@ export class Shutdown {
     const { repository, membership, dispatcher, identity } = this.parts;
     await dispatcher.stop(); // a claim that is under way must not come after the hand-over
     const executorIds = [identity.id];
-    while ((await repository.queues.requeue({ executorIds, countsAsRecovery: false })).length > 0);
-    repository.notifier.notify('work'); // of what was handed back, and of what waited for what ended here
+    while ((await repository.queues.requeue({ executorIds, countsAsRecovery: false })).length > 0)
+      repository.notifier.notify('work');
     await repository.notifier.flush();
     await membership.leave();
   }

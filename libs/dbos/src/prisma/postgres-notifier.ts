@@ -30,8 +30,10 @@ export class PostgresNotifier implements Notifier {
   private readonly inCleanContext = cleanContext();
   private readonly subscribers = new Map<Topic, Set<() => void>>();
   private readonly waiting = new Map<Topic, Set<string>>();
+  /** What nobody was told of because nobody was known to listen. */
+  private readonly untold = new Set<Topic>();
   private sending: Promise<void> | undefined;
-  hasAudience = false;
+  private isHeard = false;
 
   constructor(
     private readonly database: Database,
@@ -43,13 +45,27 @@ export class PostgresNotifier implements Notifier {
     return this.hears();
   }
 
+  get hasAudience(): boolean {
+    return this.isHeard;
+  }
+
+  set hasAudience(isHeard: boolean) {
+    this.isHeard = isHeard;
+    if (!isHeard) return;
+    for (const topic of this.untold) this.notify(topic);
+    this.untold.clear();
+  }
+
   subscribe(topic: Topic, wake: () => void): void {
     const subscribers = this.subscribers.get(topic) ?? new Set();
     this.subscribers.set(topic, subscribers.add(wake));
   }
 
   notify(topic: Topic, subject = ''): void {
-    if (!this.hasAudience) return;
+    if (!this.isHeard) {
+      this.untold.add(topic);
+      return;
+    }
     const subjects = this.waiting.get(topic) ?? new Set();
     this.waiting.set(topic, subjects.add(subject));
     this.sending ??= this.inCleanContext(() => this.sendAll()).finally(() => {
