@@ -21,9 +21,10 @@ SET plan_cache_mode = force_generic_plan
 SET jit = off
 AS $$
 #variable_conflict use_column
+DECLARE
+  written text[];
 BEGIN
-  RETURN QUERY
-  WITH given AS MATERIALIZED ( -- in the order of arrival
+  WITH given AS MATERIALIZED ( -- numbered in the order of arrival
     SELECT given.*, coalesce(given.run_at, now() + given.delay_ms * interval '1 millisecond') AS wake_at,
            nextval('dbos.workflows_seq_seq') AS seq
       FROM json_to_recordset(workflows) AS given(
@@ -48,24 +49,26 @@ BEGIN
      ORDER BY given.queue COLLATE "C", given.deduplication_id COLLATE "C", given.id COLLATE "C"
         ON CONFLICT DO NOTHING
     RETURNING w.id
-  ), taken AS MATERIALIZED (
-    SELECT given.id, given.queue, given.deduplication_id
-      FROM given
-     WHERE NOT EXISTS (SELECT FROM created WHERE created.id = given.id)
   )
-  SELECT taken.id, standing.id, standing.name, standing.status, standing.executor_id, standing.epoch
-    FROM taken
-    LEFT JOIN LATERAL (
-           (SELECT w.id, w.name, w.status, w.executor_id, w.epoch
-              FROM dbos.workflows w
-             WHERE w.id = taken.id
-             LIMIT 1)
-            UNION ALL
-           (SELECT w.id, w.name, w.status, w.executor_id, w.epoch
-              FROM dbos.workflows w
-             WHERE w.queue = taken.queue AND w.deduplication_id = taken.deduplication_id AND w.completed_at IS NULL
-             LIMIT 1)
-            LIMIT 1) AS standing ON true;
+  SELECT array_agg(created.id) INTO written FROM created;
+
+  IF coalesce(cardinality(written), 0) < json_array_length(workflows) THEN
+    RETURN QUERY
+    SELECT taken.id, standing.id, standing.name, standing.status, standing.executor_id, standing.epoch
+      FROM json_to_recordset(workflows) AS taken(id text, queue text, deduplication_id text)
+      LEFT JOIN LATERAL (
+             (SELECT w.id, w.name, w.status, w.executor_id, w.epoch
+                FROM dbos.workflows w
+               WHERE w.id = taken.id
+               LIMIT 1)
+              UNION ALL
+             (SELECT w.id, w.name, w.status, w.executor_id, w.epoch
+                FROM dbos.workflows w
+               WHERE w.queue = taken.queue AND w.deduplication_id = taken.deduplication_id AND w.completed_at IS NULL
+               LIMIT 1)
+              LIMIT 1) AS standing ON true
+     WHERE written IS NULL OR taken.id <> ALL (written);
+  END IF;
 END
 $$;
 
