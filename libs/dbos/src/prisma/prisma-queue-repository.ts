@@ -84,7 +84,7 @@ export class PrismaQueueRepository implements QueueRepository {
     // SKIP LOCKED: one row that a frozen process holds locked must not hold up all the others.
     return this.database.query(
       (client) => client.$queryRaw`
-        WITH orphan AS (
+        WITH orphan AS MATERIALIZED (
           SELECT id
             FROM dbos.workflows
            WHERE status = 'PENDING'
@@ -98,7 +98,7 @@ export class PrismaQueueRepository implements QueueRepository {
            SET status = 'ENQUEUED', executor_id = NULL, updated_at = now(),
                recovery_attempts = w.recovery_attempts + ${countsAsRecovery ? 1 : 0}
           FROM orphan
-         WHERE w.id = orphan.id
+         WHERE w.id = ANY (ARRAY[orphan.id]) -- one index probe for each, whatever the statistics say
         RETURNING w.id, w.name`,
     );
   }
@@ -191,7 +191,9 @@ export class PrismaQueueRepository implements QueueRepository {
     const [row] = await this.database.query<QueueCounts>(
       (client) => client.$queryRaw`
         SELECT waiting.enqueued + in_partitions.enqueued AS enqueued,
-               (SELECT count(*)::int FROM dbos.workflows WHERE status = 'DELAYED' AND queue = ${name}) AS delayed,
+               (SELECT count(*)::int
+                  FROM dbos.workflows
+                 WHERE status = 'DELAYED' AND wake_at IS NOT NULL AND queue = ${name}) AS delayed,
                (SELECT count(*)::int FROM dbos.workflows WHERE status = 'PENDING' AND queue = ${name}) AS pending,
                least(waiting.oldest, in_partitions.oldest) AS "oldestEnqueuedAt"
           FROM (SELECT count(*)::int AS enqueued, min(created_at) AS oldest
@@ -207,16 +209,19 @@ export class PrismaQueueRepository implements QueueRepository {
   async setPriority(workflowIds: readonly string[], priority: number): Promise<string[]> {
     const rows = await this.database.query<{ id: string }>(
       (client) => client.$queryRaw`
-        WITH target AS (
-          SELECT id FROM dbos.workflows
-           WHERE id = ANY(${[...workflowIds]}::text[]) AND status IN ('ENQUEUED', 'DELAYED')
-           ORDER BY id
-             FOR NO KEY UPDATE
+        WITH asked AS MATERIALIZED (
+          SELECT DISTINCT id COLLATE "C" AS id FROM unnest(${[...workflowIds]}::text[]) AS asked(id) ORDER BY 1
+        ), target AS MATERIALIZED (
+          SELECT asked.id
+            FROM asked
+           CROSS JOIN LATERAL (
+                   SELECT w.status FROM dbos.workflows w WHERE w.id = asked.id LIMIT 1 FOR NO KEY UPDATE) AS locked
+           WHERE locked.status IN ('ENQUEUED', 'DELAYED')
         )
         UPDATE dbos.workflows w
            SET priority = ${priority}::integer, updated_at = now()
           FROM target
-         WHERE w.id = target.id
+         WHERE w.id = ANY (ARRAY[target.id])
         RETURNING w.id`,
     );
     return rows.map(({ id }) => id);
