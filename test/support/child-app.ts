@@ -2,13 +2,18 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
+import type { EnqueueOptions } from 'nestjs-dbos';
 import { deferred, type Deferred } from '../../libs/dbos/src/core/deferred.js';
-import type { ChildCall, ChildSettings, FromChild } from './child-protocol.js';
+import type { ChildCall, ChildSettings, FromChild, QueueCall } from './child-protocol.js';
+import type { Parcel } from './child-queues.js';
 
 const PROGRAM = fileURLToPath(new URL('./child-program.ts', import.meta.url));
 const LOADER = new URL('./typescript-loader.mjs', import.meta.url).href;
 /** How long a child may take to answer before the test is told. */
 const PATIENCE_MS = 20_000;
+
+/** A parcel, and how it waits. */
+export type WaitingParcel = EnqueueOptions & { readonly parcel: Parcel };
 
 /** What a child threw, as far as it can be told across processes. */
 export class ChildError extends Error {
@@ -76,6 +81,24 @@ export class ChildApp {
   /** Starts a workflow; resolves once the child knows that it is durable. */
   async startWorkflow(name: string, workflowId: string, ...args: unknown[]): Promise<void> {
     await this.call({ what: 'start', name, workflowId, args });
+  }
+
+  /**
+   * Puts parcels on a queue; resolves with their ids once the child knows that they are durable.
+   * @throws ChildError with the code of what the library threw
+   */
+  enqueue(queue: string, ...parcels: readonly WaitingParcel[]): Promise<string[]> {
+    const items = parcels.map(({ parcel, ...options }) => ({ args: [parcel], ...options }));
+    return this.call({ what: 'enqueueMany', queue, name: 'Parcels', items }) as Promise<string[]>;
+  }
+
+  /** Anything else that is done with a queue. */
+  onQueue<T = unknown>(call: QueueCall): Promise<T> {
+    return this.call(call) as Promise<T>;
+  }
+
+  async cancel(...workflowIds: string[]): Promise<void> {
+    await this.call({ what: 'cancel', workflowIds });
   }
 
   /** @throws ChildError with the code of what the workflow threw */

@@ -5,6 +5,7 @@ import { PrismaPg } from '@prisma/adapter-pg';
 import { DbosModule } from 'nestjs-dbos';
 import { Engine } from '../../libs/dbos/src/engine/engine.js';
 import { PrismaClient } from '../../sample-app/src/generated/prisma/client.js';
+import { carryOutOnQueue, Parcels } from './child-queues.js';
 import type { ChildCall, ChildSettings, FromChild, ToChild } from './child-protocol.js';
 import { Bodies, FiveSteps, LedgerTraces, Ticking } from './child-workflows.js';
 import { Ledger } from './ledger.js';
@@ -24,7 +25,7 @@ async function main(): Promise<void> {
   const gates = new StatementGates();
   gates.onEach((sql, values, moment) => points.passStatement(sql, values, moment));
   const ledger = await Ledger.open(settings.ledgerUrl ?? settings.url);
-  const { executorId, leaseMs, maxConcurrentWorkflows } = settings;
+  const { executorId, leaseMs, maxConcurrentWorkflows, queues = [], options } = settings;
 
   @Module({
     imports: [
@@ -36,7 +37,9 @@ async function main(): Promise<void> {
         ...(executorId !== undefined && { executorId }),
         ...(leaseMs !== undefined && { leaseMs }),
         ...(maxConcurrentWorkflows !== undefined && { maxConcurrentWorkflows }),
+        ...options,
       }),
+      ...queues.map((queue) => DbosModule.registerQueue(queue)),
     ],
     providers: [
       { provide: PRISMA, useValue: gates.wrap(prisma) },
@@ -44,6 +47,7 @@ async function main(): Promise<void> {
       { provide: StoppingPoints, useValue: points },
       Bodies,
       FiveSteps,
+      Parcels,
       Ticking,
       RandomProgram,
       { provide: Traces, useClass: LedgerTraces },
@@ -81,8 +85,10 @@ async function carryOut(engine: Engine, call: ChildCall): Promise<unknown> {
       return undefined;
     case 'goOnFrom':
       return points.goOnFrom(call.point);
+    case 'cancel':
+      return engine.cancel(call.workflowIds);
     default:
-      return call satisfies never;
+      return carryOutOnQueue(engine, call);
   }
 }
 

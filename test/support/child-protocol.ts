@@ -1,4 +1,6 @@
 // What a test and the process it started say to each other.
+import type { DbosModuleOptions, QueueLimits, QueueOptions } from 'nestjs-dbos';
+import type { EnqueueItem } from '../../libs/dbos/src/engine/enqueuer.js';
 
 export interface ChildSettings {
   readonly url: string;
@@ -10,7 +12,34 @@ export interface ChildSettings {
   /** Whether the process holds the session by which others notice its death at once. Default false. */
   readonly session?: boolean;
   readonly maxConcurrentWorkflows?: number;
+  readonly queues?: readonly QueueOptions[];
+  /** Whatever else the module is given. */
+  readonly options?: Partial<
+    Pick<DbosModuleOptions, 'listen' | 'parkAfterMs' | 'pollIntervalMs' | 'runWorkflows' | 'shutdown'>
+  >;
 }
+
+/** What is done with a queue. */
+export type QueueCall =
+  | {
+      readonly what: 'enqueue';
+      readonly queue: string;
+      readonly name: string;
+      readonly item: EnqueueItem;
+    }
+  | {
+      readonly what: 'enqueueMany';
+      readonly queue: string;
+      readonly name: string;
+      readonly items: readonly EnqueueItem[];
+    }
+  | { readonly what: 'configure'; readonly queue: string; readonly limits: QueueLimits }
+  | { readonly what: 'pause' | 'resume'; readonly queue: string }
+  | {
+      readonly what: 'setPriority';
+      readonly workflowIds: readonly string[];
+      readonly priority: number;
+    };
 
 export type ChildCall =
   | {
@@ -20,7 +49,9 @@ export type ChildCall =
       readonly args: readonly unknown[];
     }
   | { readonly what: 'result'; readonly workflowId: string }
-  | { readonly what: 'stopAt' | 'goOnFrom'; readonly point: string };
+  | { readonly what: 'cancel'; readonly workflowIds: readonly string[] }
+  | { readonly what: 'stopAt' | 'goOnFrom'; readonly point: string }
+  | QueueCall;
 
 export interface ToChild {
   readonly id: number;
