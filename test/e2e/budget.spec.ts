@@ -1,6 +1,13 @@
-// What workflows cost in statements, counted at the server: one for each start and each step, none for the end.
+// What workflows cost, counted at the server: one statement for each start and each step, none for the end; each of them
+// a commit; and bytes of the write-ahead log, with a tenth of room.
 import { Injectable } from '@nestjs/common';
-import { Step, Workflow, WorkflowContext, type DbosModuleOptions } from 'nestjs-dbos';
+import {
+  CheckpointRepository,
+  Step,
+  Workflow,
+  WorkflowContext,
+  type DbosModuleOptions,
+} from 'nestjs-dbos';
 import { Engine } from '../../libs/dbos/src/engine/engine.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { eventually } from '../support/eventually.js';
@@ -69,10 +76,32 @@ function count(statements: readonly CountedStatement[], kind: Kind = () => true)
   return statements.filter(kind).reduce((sum, { calls }) => sum + calls, 0);
 }
 
+interface Cost {
+  readonly statements: number;
+  readonly commits: number;
+  readonly walBytes: number;
+}
+
+/** No statement is wrapped in a transaction (see below), so each that writes is a commit. */
+function costOf(sent: readonly CountedStatement[]): Cost {
+  return {
+    statements: count(sent),
+    commits: count(sent, ({ walBytes }) => walBytes > 0),
+    walBytes: sent.reduce((sum, { walBytes }) => sum + walBytes, 0),
+  };
+}
+
+/** What costs more than it may, with the statements that do; undefined when nothing does. */
+function excess(sent: readonly CountedStatement[], most: Cost): object | undefined {
+  const cost = costOf(sent);
+  const kinds = ['statements', 'commits', 'walBytes'] as const;
+  return kinds.some((kind) => cost[kind] > most[kind]) ? { cost, most, sent } : undefined;
+}
+
 const countable = await StatementCounter.isPossible();
 const reason = countable ? '' : ' (skipped: this server has no pg_stat_statements)';
 
-(countable ? describe : describe.skip)(`The statement budget${reason}`, () => {
+(countable ? describe : describe.skip)(`The budget${reason}`, () => {
   let database: TestDatabase;
   let counter: StatementCounter;
   const opened: NestApp[] = [];
@@ -111,6 +140,7 @@ const reason = countable ? '' : ' (skipped: this server has no pg_stat_statement
       expect(engine['parts'].outcomes.lastTickAt).toBeDefined();
       expect(engine.schedules.scheduler.lastTickAt).toBeDefined();
     });
+    await nestApp.app.get(CheckpointRepository).notifier.flush(); // the others are told of our joining
     return nestApp;
   }
 
@@ -121,15 +151,19 @@ const reason = countable ? '' : ' (skipped: this server has no pg_stat_statement
   }
 
   it.each([
-    { steps: 0, statements: 2 },
-    { steps: 1, statements: 2 },
-    { steps: 2, statements: 3 },
-    { steps: 10, statements: 11 },
-  ])('B70: a workflow of $steps steps costs $statements statements', async (cost) => {
-    const { workflows } = await startIdle();
-    const sent = await counted(() => workflows.execute(Work).run(cost.steps));
-    expect({ ...cost, statements: count(sent), sent }).toMatchObject(cost);
-  });
+    { steps: 0, statements: 2, walBytes: 1_020 },
+    { steps: 1, statements: 2, walBytes: 1_350 },
+    { steps: 2, statements: 3, walBytes: 1_730 },
+    { steps: 10, statements: 11, walBytes: 4_800 },
+  ])(
+    'B70: a workflow of $steps steps costs $statements statements and $walBytes bytes of log at most',
+    async ({ steps, statements, walBytes }) => {
+      const { workflows } = await startIdle();
+      const sent = await counted(() => workflows.execute(Work).run(steps));
+      expect(costOf(sent)).toMatchObject({ statements, commits: statements });
+      expect(excess(sent, { statements, commits: statements, walBytes })).toBeUndefined();
+    },
+  );
 
   it('B70: a start costs one statement', async () => {
     const { workflows, app } = await startIdle();
@@ -137,22 +171,23 @@ const reason = countable ? '' : ' (skipped: this server has no pg_stat_statement
       await workflows.start(Held).run(0);
       await eventually(() => expect(app.get(Held).begun).toBe(1));
     });
-    expect(count(sent)).toBe(1);
+    expect(costOf(sent)).toMatchObject({ statements: 1, commits: 1 });
+    expect(excess(sent, { statements: 1, commits: 1, walBytes: 590 })).toBeUndefined();
   });
 
-  it('B70: a start of a finished workflow costs one statement', async () => {
+  it('B70: a start of a finished workflow costs one statement that writes nothing', async () => {
     const { workflows } = await startIdle();
     await workflows.execute(Work, { workflowId: 'finished' }).run(1);
     const sent = await counted(() => workflows.start(Work, { workflowId: 'finished' }).run(1));
-    expect(count(sent)).toBe(1);
+    expect(costOf(sent)).toEqual({ statements: 1, commits: 0, walBytes: 0 });
   });
 
-  it('B70: awaiting the result of a finished workflow costs one statement', async () => {
+  it('B70: awaiting the result of a finished workflow costs one statement that writes nothing', async () => {
     const { workflows } = await startIdle();
     const handle = await workflows.start(Work).run(1);
     await handle.result();
     const sent = await counted(() => handle.result());
-    expect(count(sent)).toBe(1);
+    expect(costOf(sent)).toEqual({ statements: 1, commits: 0, walBytes: 0 });
   });
 
   it('B70: wraps no statement in a transaction', async () => {
@@ -161,13 +196,13 @@ const reason = countable ? '' : ' (skipped: this server has no pg_stat_statement
     expect(sent.filter(({ sql }) => /^\s*(BEGIN|COMMIT|SAVEPOINT|SET)\b/i.test(sql))).toEqual([]);
   });
 
-  it('B70: 64 workflows of 5 steps at once share statements', async () => {
+  it('B70: 64 workflows of 5 steps at once share statements and commits', async () => {
     const { workflows } = await startIdle();
     const sent = await counted(() =>
       Promise.all(Array.from({ length: 64 }, () => workflows.execute(Work).run(5))),
     );
     // One after the other they would cost 6 statements each. Together they need 6 rounds, each on at most two lanes.
-    expect(count(sent)).toBeLessThanOrEqual(24);
+    expect(excess(sent, { statements: 24, commits: 24, walBytes: 64 * 3_100 })).toBeUndefined();
   });
 
   it('B70: recovery of 100 workflows claims and reads all of them in a few statements', async () => {
@@ -185,7 +220,7 @@ const reason = countable ? '' : ' (skipped: this server has no pg_stat_statement
 
     expect(count(sent, isClaim)).toBeLessThanOrEqual(2);
     expect(count(sent, isHistory)).toBe(1);
-    expect(count(sent)).toBeLessThanOrEqual(20);
+    expect(excess(sent, { statements: 20, commits: 12, walBytes: 100 * 2_080 })).toBeUndefined();
   });
 
   it('B70: an idle process asks once for each beat of each of its loops, and nothing else', async () => {
@@ -203,6 +238,15 @@ const reason = countable ? '' : ' (skipped: this server has no pg_stat_statement
     expect(count(sent, isHeartbeat)).toBeLessThanOrEqual(beats(500));
     expect(count(sent, isReconciliation)).toBeLessThanOrEqual(1);
     expect(count(sent, isScheduleLook)).toBeLessThanOrEqual(1);
+    const idly = sent.filter((statement) => !isHeartbeat(statement));
+    expect(costOf(idly)).toMatchObject({ commits: 0, walBytes: 0 });
+    expect(
+      excess(sent.filter(isHeartbeat), {
+        statements: beats(500),
+        commits: beats(500),
+        walBytes: beats(500) * 250,
+      }),
+    ).toBeUndefined();
     const known = [isClaim, isHeartbeat, isReconciliation, isScheduleLook];
     expect(sent.filter((statement) => !known.some((kind) => kind(statement)))).toEqual([]);
   });

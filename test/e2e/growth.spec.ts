@@ -612,6 +612,21 @@ const SIZES = [20_000, LARGE];
   },
 );
 
+describe('What a statement does in batches', () => {
+  it('is done to the end when suspended workflows are resumed', async () => {
+    const database = await createTestDatabase();
+    const admin = new pg.Client({ connectionString: database.url });
+    await admin.connect();
+    const session = await Session.open(database.url, admin);
+    await writeActive(admin, { status: 'SUSPENDED', count: 2_500, prefix: 'suspended ' });
+    const resumed = await session.repository.workflows.resumeSuspended(['Name 0']);
+    await session.close();
+    await admin.end();
+    await database.drop();
+    expect(new Set(resumed).size).toBe(2_500);
+  });
+});
+
 /** What reads a table that grows, or a function of ours that may. An insert by itself reads nothing. */
 const READS = /(?<!INSERT INTO )dbos\.(workflows|steps)\b|FROM dbos\.\w+\(/;
 

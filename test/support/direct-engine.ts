@@ -3,6 +3,7 @@ import { PrismaPg } from '@prisma/adapter-pg';
 import { SerializerSet } from 'nestjs-dbos';
 import pg from 'pg';
 import { SILENT_LOGGER } from '../../libs/dbos/src/core/logger.js';
+import type { EngineOptions } from '../../libs/dbos/src/engine/engine-options.js';
 import { Engine } from '../../libs/dbos/src/engine/engine.js';
 import {
   PrismaCheckpointRepository,
@@ -31,6 +32,7 @@ const QUICK = {
 export async function startDirectEngine(
   client: PrismaClientLike,
   options: Partial<PrismaRepositoryOptions> = {},
+  engineOptions: EngineOptions = {},
 ): Promise<DirectEngine> {
   const warnings: string[] = [];
   const logger = { ...SILENT_LOGGER, warn: (message: string) => void warnings.push(message) };
@@ -40,7 +42,10 @@ export async function startDirectEngine(
     logger,
     ...options,
   });
-  const engine = new Engine({ ...QUICK, serializers: new SerializerSet() }, repository);
+  const engine = new Engine(
+    { ...QUICK, serializers: new SerializerSet(), ...engineOptions },
+    repository,
+  );
   const bodies: string[] = [];
   const body = (index: number): number => {
     bodies.push(`${engine.flow.workflowId}/${index}`);

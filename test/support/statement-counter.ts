@@ -6,6 +6,8 @@ import { PREFIX, currentTestRun } from './test-run.js';
 export interface CountedStatement {
   readonly sql: string;
   readonly calls: number;
+  /** What its calls together added to the write-ahead log; whole pages, which follow a checkpoint, do not count. */
+  readonly walBytes: number;
 }
 
 /** BEGIN and COMMIT are statements as well. */
@@ -51,17 +53,22 @@ export class StatementCounter {
 
   /** What reaches the database while `work` goes on, whoever sends it. */
   async during(work: () => Promise<unknown>): Promise<CountedStatement[]> {
-    const before = new Map((await this.read()).map(({ sql, calls }) => [sql, calls]));
+    const before = new Map((await this.read()).map((statement) => [statement.sql, statement]));
     await work();
     const after = await this.read();
     return after
-      .map(({ sql, calls }) => ({ sql, calls: calls - (before.get(sql) ?? 0) }))
+      .map(({ sql, calls, walBytes }) => ({
+        sql,
+        calls: calls - (before.get(sql)?.calls ?? 0),
+        walBytes: walBytes - (before.get(sql)?.walBytes ?? 0),
+      }))
       .filter(({ calls }) => calls > 0);
   }
 
   private async read(): Promise<CountedStatement[]> {
     const { rows } = await this.client.query<CountedStatement>(
-      `SELECT query AS sql, sum(calls)::int AS calls
+      `SELECT query AS sql, sum(calls)::int AS calls,
+              sum(greatest(wal_bytes - wal_fpi * current_setting('block_size')::int, 0))::int AS "walBytes"
          FROM pg_stat_statements
         WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
           AND toplevel AND query NOT LIKE '%pg_stat_statements%'

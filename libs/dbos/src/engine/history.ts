@@ -34,7 +34,12 @@ export class History {
   recall(stepId: string, name: string): Recollection {
     if (this.isEmpty) return undefined;
     const step = this.steps.get(stepId);
-    if (step) return step.name === name ? { step } : differs(stepId, step.name, name);
+    if (step && step.name !== name) return differs(stepId, step.name, name);
+    if (step) {
+      // Each is asked for once: its payload need not be held until the run ends.
+      this.steps.set(stepId, { ...step, output: null, error: null });
+      return { step };
+    }
     // A race records its own step only once it is decided, so its branches may be there before it.
     const inside = name === 'flow.race' ? undefined : this.insideOf(stepId);
     return inside && differs(stepId, branchesWith(inside), name);
