@@ -221,9 +221,9 @@ describe('B65: a migration that fails', () => {
     await client.query(`
       DROP FUNCTION dbos.executor_is_gone, dbos.session_is_gone, dbos.start_workflows, dbos.write_transitions,
                     dbos.claim_workflows, dbos.choose_of_partitions, dbos.rate_room_in_ms, dbos.rate_margin,
-                    dbos.heartbeat, dbos.debounce_workflow;
+                    dbos.heartbeat, dbos.debounce_workflow, dbos.append_to_streams, dbos.read_streams;
       DROP TABLE dbos.workflows, dbos.steps, dbos.executors, dbos.queues, dbos.queue_claims,
-                 dbos.schedules;
+                 dbos.schedules, dbos.stream_entries;
       UPDATE dbos._prisma_migrations SET finished_at = NULL, applied_steps_count = 0, logs = 'division by zero'`);
 
     expect(await migrationStatus(pgMigrationTarget(client))).toEqual({
@@ -368,6 +368,7 @@ describe('B65: the books', () => {
       '20261126000000_queues 3687c337623a9652cfda39d0201f42c55f37ea6be72b951bf8d561dce560e556',
       '20261126000100_functions 4871f4335991d4ec7da86ee2d94358c813997220c2ccca8e75c78a5dd02a054e',
       '20261126000200_schedules de3924c60b9a389ad51aa7b41a6254e1ec5c95f7fa76d643cb516951cbf4ad62',
+      '20261128000200_streams 3d8073a4cfd8d4d0a4e23787598b4d53196f0be5c4deb4706011e497edf1369f',
     ]);
   });
 });

@@ -22,6 +22,7 @@ import { RunScopes } from './run-scope.js';
 import { Sleeper } from './sleep.js';
 import { Slots } from './slots.js';
 import { Starter } from './starter.js';
+import { Streams } from './streams.js';
 
 export type Assembly = ReturnType<typeof assemble>;
 
@@ -64,6 +65,8 @@ export function assemble(options: ResolvedEngineOptions, repository: CheckpointR
     },
     loop,
   );
+  const streams = new Streams(common, polled);
+  outcomes.whenLeft((workflowId) => streams.left(workflowId));
   notifier.subscribe('work', () => dispatcher.wake());
   // Whoever hears of others, or hears nothing any more, shows itself alive: its lock alone says so no longer.
   notifier.subscribe('executor', () => membership.wake());
@@ -78,6 +81,7 @@ export function assemble(options: ResolvedEngineOptions, repository: CheckpointR
     debouncer,
     recoveryLoop,
     membership,
+    streams,
     flow,
   };
 }

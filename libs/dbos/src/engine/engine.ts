@@ -28,6 +28,7 @@ import type { RunScopes } from './run-scope.js';
 import { Schedules } from './schedules.js';
 import { Shutdown } from './shutdown.js';
 import type { StartOptions } from './starter.js';
+import type { Streams } from './streams.js';
 import { stepReport, type StepReport } from './step-report.js';
 
 /** How recovery stands here, and what is unfinished in the whole database. */
@@ -60,6 +61,7 @@ export class Engine {
       ...common,
       workflows: repository.workflows,
       outcomes: this.parts.outcomes,
+      streams: this.parts.streams,
       isAdmitting: () => this.state === 'running' || this.state === 'stopping',
     };
   }
@@ -78,6 +80,10 @@ export class Engine {
 
   get flow(): Flow {
     return this.parts.flow;
+  }
+
+  get streams(): Streams {
+    return this.parts.streams;
   }
 
   /**
@@ -145,8 +151,9 @@ export class Engine {
   admit(): void {
     if (this.state !== 'launched') return; // shut down before the application had started
     this.state = 'running';
-    const { common, outcomes, dispatcher } = this.parts;
+    const { common, outcomes, streams, dispatcher } = this.parts;
     outcomes.start();
+    streams.watch.start();
     if (!this.options.runWorkflows) return;
     common.slots.open();
     dispatcher.start();
@@ -266,16 +273,19 @@ export class Engine {
     const wasLaunched = this.state === 'launched' || this.state === 'running';
     this.state = 'stopping';
     const { repository, parts, options } = this;
-    const { outcomes } = parts;
+    const { outcomes, streams } = parts;
     this.schedules.scheduler.halt();
     if (wasLaunched) {
       await new Shutdown({ ...parts, ...parts.common }, options.clock).run({ drainMs, graceMs });
     }
     outcomes.halt();
+    streams.watch.halt();
     await repository.close();
-    outcomes.failAll(
-      new EngineNotRunningError('The engine was shut down while waiting for a workflow.'),
+    const shutDown = new EngineNotRunningError(
+      'The engine was shut down while waiting for a workflow.',
     );
+    outcomes.failAll(shutDown);
+    streams.watch.failAll(shutDown);
     this.state = 'stopped';
   }
 

@@ -18,7 +18,9 @@ import { checkpoint } from './checkpoint.js';
 import type { OutcomeCodec } from './outcome.js';
 import type { OutcomeWatch } from './outcome-watch.js';
 import type { Patience } from './patience.js';
+import type { LiveValues } from './live-values.js';
 import type { RunScope, RunScopes } from './run-scope.js';
+import type { ReadStreamOptions, Streams } from './streams.js';
 
 export interface ResultOptions {
   /** Gives up waiting (not the workflow) after this long. Default: never. */
@@ -54,6 +56,7 @@ export interface WorkflowStatusReport {
 export interface HandleParts {
   readonly workflows: WorkflowRepository;
   readonly outcomes: OutcomeWatch;
+  readonly streams: Streams;
   readonly codec: OutcomeCodec;
   readonly scopes: RunScopes;
   readonly clock: Clock;
@@ -116,6 +119,11 @@ export class WorkflowHandle<R = unknown> {
       );
     }
     return checkpoint(scope, { name: 'handle.status', produce: read });
+  }
+
+  /** The values of one of its streams, as `workflows.readStream`. @throws InvalidArgumentError */
+  stream<T>(key: string, options?: ReadStreamOptions): LiveValues<T> {
+    return this.#parts.streams.read<T>(this.workflowId, key, options);
   }
 
   private async outcomeInWorkflow(

@@ -4,9 +4,11 @@ import type { EnqueueOptions } from '../core/queue.js';
 import type { DebounceOptions } from '../engine/debouncer.js';
 import { Engine, type RecoveryReport } from '../engine/engine.js';
 import type { WorkflowHandle } from '../engine/handle.js';
+import type { LiveValues } from '../engine/live-values.js';
 import type { ListQuery, WorkflowPageReport } from '../engine/listing.js';
 import type { StartOptions } from '../engine/starter.js';
 import type { StepReport } from '../engine/step-report.js';
+import type { ReadStreamOptions } from '../engine/streams.js';
 import { WorkflowBinder } from './workflow-binder.js';
 import { methodsOf, type Executing, type Starting } from './workflow-methods.js';
 
@@ -80,6 +82,24 @@ export class WorkflowService {
   /** A reference to a workflow that any process may have started. @throws InvalidArgumentError */
   handle<R = unknown>(workflowId: string): WorkflowHandle<R> {
     return this.engine.handle<R>(workflowId);
+  }
+
+  /**
+   * The values of a stream, from the first or from an offset on: those that are there, then those to come, until the
+   * stream is closed or its workflow has ended. An async iterable and an `Observable`. In a workflow each value that is
+   * taken is a checkpointed operation.
+   *
+   * @example
+   * ```ts
+   * \@Sse(':id/progress')
+   * progress(\@Param('id') id: string): Observable<MessageEvent> {
+   *   return this.workflows.readStream<Progress>(id, 'progress').pipe(map((data) => ({ data })));
+   * }
+   * ```
+   * @throws InvalidArgumentError at once; WorkflowNotFoundError, EngineNotRunningError to whoever reads
+   */
+  readStream<T>(workflowId: string, key: string, options?: ReadStreamOptions): LiveValues<T> {
+    return this.engine.streams.read<T>(workflowId, key, options);
   }
 
   /** The recorded steps of a workflow, in order. */
