@@ -12,8 +12,10 @@ import {
   type ScheduleService,
   type StepContext,
   type WorkflowContext,
+  type WorkflowEventType,
   type WorkflowHandle,
   type WorkflowService,
+  type WorkflowStatusReport,
 } from 'nestjs-dbos';
 import type { PrismaClientLike } from '../../libs/dbos/src/prisma/prisma-client.js';
 import type { PrismaClient } from '../../sample-app/src/generated/prisma/client.js';
@@ -149,6 +151,10 @@ export async function streamsAreTyped(): Promise<void> {
   same<typeof unknown, LiveValues<unknown>>(true);
   const totals = workflows.readStream<Receipt>('id', 'progress').pipe(map(({ total }) => total));
   same<typeof totals, Observable<number>>(true);
+  for await (const report of workflows.handle('id').status$)
+    same<typeof report, WorkflowStatusReport>(true);
+  const types = workflows.events$.pipe(map(({ type }) => type));
+  same<typeof types, Observable<WorkflowEventType>>(true);
   // @ts-expect-error: an offset is a number
   workflows.readStream('id', 'progress', { fromOffset: '2' });
 }

@@ -13,6 +13,7 @@ import {
 } from './engine-options.js';
 import type { Flow } from './flow.js';
 import { WorkflowHandle, type HandleParts } from './handle.js';
+import type { Lifecycle } from './lifecycle.js';
 import { listWorkflows, type ListQuery, type WorkflowPageReport } from './listing.js';
 import { operation } from './operation.js';
 import type { QueueRegistry } from './queue-registry.js';
@@ -62,6 +63,7 @@ export class Engine {
       workflows: repository.workflows,
       outcomes: this.parts.outcomes,
       streams: this.parts.streams,
+      statuses: this.parts.statuses,
       isAdmitting: () => this.state === 'running' || this.state === 'stopping',
     };
   }
@@ -84,6 +86,10 @@ export class Engine {
 
   get streams(): Streams {
     return this.parts.streams;
+  }
+
+  get lifecycle(): Lifecycle {
+    return this.parts.common.lifecycle;
   }
 
   /**
@@ -151,9 +157,10 @@ export class Engine {
   admit(): void {
     if (this.state !== 'launched') return; // shut down before the application had started
     this.state = 'running';
-    const { common, outcomes, streams, dispatcher } = this.parts;
+    const { common, outcomes, streams, statuses, dispatcher } = this.parts;
     outcomes.start();
     streams.watch.start();
+    statuses.start();
     if (!this.options.runWorkflows) return;
     common.slots.open();
     dispatcher.start();
@@ -242,6 +249,7 @@ export class Engine {
     return this.operation('workflows.resume', async () => {
       const resumed = await this.repository.workflows.resume(workflowIds);
       this.parts.dispatcher.offered();
+      for (const id of resumed) this.parts.statuses.changed(id);
       return resumed;
     });
   }
@@ -273,19 +281,22 @@ export class Engine {
     const wasLaunched = this.state === 'launched' || this.state === 'running';
     this.state = 'stopping';
     const { repository, parts, options } = this;
-    const { outcomes, streams } = parts;
+    const { outcomes, streams, statuses } = parts;
     this.schedules.scheduler.halt();
     if (wasLaunched) {
       await new Shutdown({ ...parts, ...parts.common }, options.clock).run({ drainMs, graceMs });
     }
     outcomes.halt();
     streams.watch.halt();
+    statuses.halt();
     await repository.close();
     const shutDown = new EngineNotRunningError(
       'The engine was shut down while waiting for a workflow.',
     );
     outcomes.failAll(shutDown);
     streams.watch.failAll(shutDown);
+    statuses.failAll(shutDown);
+    parts.common.lifecycle.close();
     this.state = 'stopped';
   }
 

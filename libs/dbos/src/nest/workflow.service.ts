@@ -1,9 +1,11 @@
 /** What controllers and other providers use: start workflows, wait for them, look at them, manage them. */
 import { Injectable, type Type } from '@nestjs/common';
+import { Observable } from 'rxjs';
 import type { EnqueueOptions } from '../core/queue.js';
 import type { DebounceOptions } from '../engine/debouncer.js';
 import { Engine, type RecoveryReport } from '../engine/engine.js';
 import type { WorkflowHandle } from '../engine/handle.js';
+import type { WorkflowEvent } from '../engine/lifecycle.js';
 import type { LiveValues } from '../engine/live-values.js';
 import type { ListQuery, WorkflowPageReport } from '../engine/listing.js';
 import type { StartOptions } from '../engine/starter.js';
@@ -14,10 +16,23 @@ import { methodsOf, type Executing, type Starting } from './workflow-methods.js'
 
 @Injectable()
 export class WorkflowService {
+  /**
+   * What becomes of workflows in this process, as it happens: for logs, metrics and the like. It begins with the
+   * subscription and replays nothing; what is not watched costs nothing. Completes when the application is shut down.
+   *
+   * @example
+   * ```ts
+   * this.workflows.events$.pipe(filter(({ type }) => type === 'failed')).subscribe((event) => this.alarm(event));
+   * ```
+   */
+  readonly events$: Observable<WorkflowEvent>;
+
   constructor(
     private readonly engine: Engine,
     private readonly binder: WorkflowBinder,
-  ) {}
+  ) {
+    this.events$ = new Observable((subscriber) => engine.lifecycle.subscribe(subscriber));
+  }
 
   /**
    * Starts a workflow; the promise resolves once it is durable. Inside a workflow it becomes a child.
