@@ -122,6 +122,22 @@ describe('B58: A reader in another process', () => {
     expect(rest).toEqual(VALUES.slice(2));
   });
 
+  it('is told although there is more to tell than a notification holds', async () => {
+    await startReader({ sessionUrl: database.url, pollIntervalMs: NEVER_MS });
+    const ids = Array.from({ length: 60 }, (_, index) => `${index} ${'long '.repeat(50)}`);
+    await child.stopAt('write 0');
+    await Promise.all(ids.map((id) => child.startWorkflow('Streaming', id, COUNT)));
+    const all = ids.map(async (id) => {
+      const values: string[] = [];
+      for await (const value of app!.workflows.readStream<string>(id, 'progress'))
+        values.push(value);
+      return values;
+    });
+    await eventually(() => expect(app!.get(Engine).streams.watch.size).toBe(ids.length));
+    await child.goOnFrom('write 0');
+    for (const values of await Promise.all(all)) expect(values).toEqual(VALUES);
+  });
+
   it('misses nothing that is written while it is being answered', async () => {
     const gates = new StatementGates();
     await startReader({ sessionUrl: database.url, pollIntervalMs: NEVER_MS, gates });

@@ -1,4 +1,5 @@
 // Readers of streams: they wait for nothing that is there, hold no more than a page, and leave nothing behind.
+import { getEventListeners } from 'node:events';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { CheckpointRepository, type WorkflowService } from 'nestjs-dbos';
@@ -232,6 +233,21 @@ describe('Reading in a workflow', () => {
       '8 die',
       ...range(4).map((index) => `${index + 9} readStream numbers`),
     ]);
+  });
+
+  it('leaves no listener behind on the signal of the run', async () => {
+    const app = await apps.start();
+    const { scopes } = app.get(Engine);
+    const handle = await app.begin(async ({ flow, workflows }) => {
+      const values = workflows.readStream<number>(flow.workflowId, 'numbers');
+      const reader = values[Symbol.asyncIterator]();
+      for (const index of range(20)) {
+        await flow.writeStream('numbers', index);
+        await reader.next();
+      }
+      return getEventListeners(scopes.current!.sequence.signal, 'abort').length;
+    });
+    expect(await handle.result()).toBe(0);
   });
 
   it('ends when the reading workflow is cancelled, and leaves no waiter', async () => {

@@ -1,8 +1,16 @@
 // Streams: what a workflow and its steps append, once and in order, and what a reader gets of it.
-import { WorkflowContext, type WorkflowHandle } from 'nestjs-dbos';
+import { DbosModule, WorkflowContext, type WorkflowHandle } from 'nestjs-dbos';
+import pg from 'pg';
 import { deferred } from '../../libs/dbos/src/core/deferred.js';
 import { eventually } from '../support/eventually.js';
-import { recorded, thrownBy, useScriptedApps, type ScriptedApp } from '../support/scripted-app.js';
+import { NestApps } from '../support/nest-app.js';
+import {
+  recorded,
+  Scripted,
+  thrownBy,
+  useScriptedApps,
+  type ScriptedApp,
+} from '../support/scripted-app.js';
 
 const apps = useScriptedApps();
 
@@ -370,6 +378,62 @@ describe('Writing to a stream', () => {
     expect(await entries(app, handle.workflowId)).toEqual(['progress 0 0 "mine"']);
   });
 
+  it('waits for a take-over that is under way, and is refused after it', async () => {
+    const app = await apps.start();
+    const [running, goOn] = [deferred<void>(), deferred<void>()];
+    const { workflowId } = await app.begin(async ({ flow }) => {
+      await flow.step('zombie', async () => {
+        running.resolve();
+        await goOn.promise;
+        await flow.writeStream('progress', 'too late');
+      });
+    });
+    await running.promise;
+    const other = new pg.Client({ connectionString: apps.url });
+    await other.connect();
+    await other.query('BEGIN');
+    await other.query('UPDATE dbos.workflows SET epoch = epoch + 1 WHERE id = $1', [workflowId]);
+    goOn.resolve();
+    await eventually(async () => {
+      const { rowCount } = await other.query(
+        'SELECT FROM pg_locks WHERE NOT granted AND transactionid = pg_current_xact_id()::xid',
+      );
+      expect(rowCount).toBe(1);
+    });
+    await other.query('COMMIT');
+    await app.close(); // by then it has been answered
+    const { rows } = await other.query('SELECT FROM dbos.stream_entries WHERE workflow_id = $1', [
+      workflowId,
+    ]);
+    await other.end();
+    expect(rows).toEqual([]);
+  });
+
+  it('B58: twice at once, in statements of their own, gets distinct offsets without gaps', async () => {
+    const app = await apps.start();
+    const [running, goOn] = [deferred<void>(), deferred<void>()];
+    const handle = await app.begin(async ({ flow }) => {
+      await flow.step('wait', async () => {
+        running.resolve();
+        await goOn.promise;
+      });
+    });
+    await running.promise;
+    // As statements that were given up by their sender and may still be at work on the server.
+    const append = (index: number): Promise<unknown> => app.prisma.$queryRaw`
+      SELECT * FROM dbos.append_to_streams((
+        SELECT json_agg(json_build_object(
+                 'place', place, 'workflow_id', w.id, 'executor_id', w.executor_id, 'epoch', w.epoch,
+                 'step_id', '0', 'key', 'progress', 'serialization', 'json', 'value', (${index}::int * 5 + place)::text))
+          FROM dbos.workflows w, generate_series(0, 4) AS place
+         WHERE w.id = ${handle.workflowId}))`;
+    await Promise.all(Array.from({ length: 20 }, (_, index) => append(index)));
+    goOn.resolve();
+    const values = await valuesOf<number>(handle);
+    expect(values.toSorted((a, b) => a - b)).toEqual(Array.from({ length: 100 }, (_, i) => i));
+    expect((await entries(app, handle.workflowId)).at(-1)).toMatch(/^progress 99 /);
+  });
+
   it('goes on where it was when the workflow is taken over', async () => {
     const { app, handle } = await apps.relive(async ({ flow, die }) => {
       for (const value of [0, 1, 2]) await flow.writeStream('progress', value);
@@ -379,5 +443,37 @@ describe('Writing to a stream', () => {
     });
     expect(await handle.result()).toBe(4);
     expect(await entries(app, handle.workflowId)).toHaveLength(5);
+  });
+});
+
+describe('A stream of a workflow that its queue runs again', () => {
+  let nestApps: NestApps;
+  beforeAll(async () => {
+    nestApps = await NestApps.open();
+  });
+  afterEach(() => nestApps.endAll());
+  afterAll(() => nestApps.close());
+
+  it('is written again from the step that failed, and open again if it was closed after that', async () => {
+    const retry = { maxRetries: 1, baseIntervalMs: 1 };
+    const queue = DbosModule.registerQueue({ name: 'retried', retry });
+    const { app, workflows } = await nestApps.start([Scripted], { after: [queue] });
+    let runs = 0;
+    app.get(Scripted).scripts.set('again', async ({ flow }) => {
+      await flow.writeStream('progress', 'before');
+      const work = flow.step('work', () => {
+        runs += 1;
+        if (runs === 1) throw new Error('again');
+      });
+      const failure = await work.catch((error: Error) => error);
+      await flow.writeStream('progress', failure ? 'failed' : 'done');
+      await flow.closeStream('progress');
+      if (failure) throw failure;
+    });
+    const handle = await workflows
+      .enqueue(Scripted, { queue: 'retried', workflowId: 'again' })
+      .run();
+    await handle.result();
+    expect(await valuesOf(handle)).toEqual(['before', 'failed', 'done']);
   });
 });
