@@ -158,3 +158,18 @@ describe('The page of an order', () => {
     expect(status).toBe(400);
   });
 });
+
+describe('A shop that closes', () => {
+  it('hangs up on who follows an order, without a word of an end', async () => {
+    await request(url).post('/fulfilment/pause').expect(200);
+    await place('open');
+    const types: string[] = [];
+    for await (const { type, data } of events('open')) {
+      types.push(type);
+      if (data.includes('queued')) void shop.close();
+    }
+    expect(types).toEqual(
+      ['placed', 'reserved', 'charging', 'charged', 'queued'].map(() => 'message'),
+    );
+  });
+});

@@ -11,8 +11,8 @@ import {
   type MessageEvent,
 } from '@nestjs/common';
 import { ApiOperation, ApiTags } from '@nestjs/swagger';
-import { WorkflowNotFoundError, WorkflowService } from 'nestjs-dbos';
-import { endWith, map, type Observable } from 'rxjs';
+import { EngineNotRunningError, WorkflowNotFoundError, WorkflowService } from 'nestjs-dbos';
+import { catchError, EMPTY, endWith, map, type Observable } from 'rxjs';
 import { OrderIdSchema } from '../orders/order.js';
 import { CONTENT_SECURITY_POLICY, orderPage } from './order-page.js';
 import { ProgressService } from './progress.service.js';
@@ -36,6 +36,7 @@ export class ProgressController {
     return this.progress.of(id).pipe(
       map((data): MessageEvent => ({ data })),
       endWith({ type: 'end', data: 'The order has ended.' }),
+      catchError(hangUp),
     );
   }
 
@@ -56,4 +57,10 @@ export class ProgressController {
       throw new NotFoundException(`There is no order "${id}".`);
     }
   }
+}
+
+/** When the shop closes: a browser that was told of no end asks again, and goes on where another process answers. */
+function hangUp(error: unknown): Observable<never> {
+  if (error instanceof EngineNotRunningError) return EMPTY;
+  throw error;
 }
