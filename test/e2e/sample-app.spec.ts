@@ -133,7 +133,10 @@ describe('An order', () => {
     const { body } = await place(anOrder('happy')).expect(202);
     const order = await ended('happy');
 
-    expect(body).toMatchObject({ id: 'happy', links: { self: '/orders/happy' } });
+    expect(body).toMatchObject({
+      id: 'happy',
+      links: { self: '/orders/happy', page: '/orders/happy/page' },
+    });
     const [charge] = chargesOf('happy');
     expect(order).toMatchObject({
       status: 'SHIPPED',
@@ -258,7 +261,7 @@ describe('An order', () => {
     expect(body[0]).toEqual({
       id: 'newest',
       status: 'SHIPPED',
-      links: { self: '/orders/newest' },
+      links: { self: '/orders/newest', page: '/orders/newest/page' },
     });
   });
 });

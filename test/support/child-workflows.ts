@@ -56,6 +56,34 @@ export class Ticking {
   }
 }
 
+/** Writes to a stream, from the workflow and from steps; stops at `write <n>` before each value. */
+@Injectable()
+export class Streaming {
+  constructor(
+    private readonly flow: WorkflowContext,
+    private readonly points: StoppingPoints,
+    @Inject(Ledger) private readonly ledger: Ledger,
+  ) {}
+
+  @Workflow({ name: 'Streaming' })
+  async run(count: number, { closes } = { closes: true }): Promise<number> {
+    for (let index = 0; index < count; index += 1) {
+      await this.points.pass(`write ${index}`);
+      await this.flow.writeStream('progress', `value ${index}`);
+    }
+    await this.noted();
+    if (closes) await this.flow.closeStream('progress');
+    return count;
+  }
+
+  @Step()
+  async noted(): Promise<void> {
+    await this.ledger.enter(this.flow.workflowId, 'noted');
+    await this.flow.writeStream('progress', 'noted');
+    await this.points.pass('noted');
+  }
+}
+
 /** Random programs of child processes leave word where their death does not reach. */
 @Injectable()
 export class LedgerTraces extends Traces {

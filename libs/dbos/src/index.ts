@@ -3,6 +3,7 @@ export * from './core/errors.js';
 export * from './core/schedule-errors.js';
 export type { MissedTicks } from './core/schedule-ticks.js';
 export * from './core/queue-errors.js';
+export * from './core/stream-errors.js';
 export type {
   DeduplicationPolicy,
   EnqueueOptions,
@@ -30,7 +31,11 @@ export type { StartOptions } from './engine/starter.js';
 export type { ScheduleReport } from './engine/schedule-report.js';
 export type { AppliedSchedules, ScheduleListOptions } from './engine/schedules.js';
 export type { RecoveryReport } from './engine/engine.js';
-export { WorkflowHandle, type ResultOptions, type WorkflowStatusReport } from './engine/handle.js';
+export { WorkflowHandle, type ResultOptions } from './engine/handle.js';
+export type { WorkflowEvent, WorkflowEventType } from './engine/lifecycle.js';
+export type { WorkflowStatusReport } from './engine/status-report.js';
+export { LiveValues, type LiveIterator } from './engine/live-values.js';
+export type { ReadStreamOptions } from './engine/streams.js';
 export type { DebounceOptions } from './engine/debouncer.js';
 export type { QueueReport } from './engine/queues.js';
 export type { ListQuery, WorkflowPageReport } from './engine/listing.js';

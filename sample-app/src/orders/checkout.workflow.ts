@@ -3,6 +3,7 @@ import { Injectable } from '@nestjs/common';
 import { InjectQueue, Queue, Workflow } from 'nestjs-dbos';
 import { FULFILMENT_QUEUE, fulfilmentIdOf } from '../fulfilment/fulfilment.queue.js';
 import { FulfilmentWorkflow } from '../fulfilment/fulfilment.workflow.js';
+import { ProgressService } from '../progress/progress.service.js';
 import { InventoryService } from './inventory.service.js';
 import type { Order, Receipt } from './order.js';
 import { OrdersService } from './orders.service.js';
@@ -15,12 +16,14 @@ export class CheckoutWorkflow {
     private readonly orders: OrdersService,
     private readonly inventory: InventoryService,
     private readonly payments: PaymentService,
+    private readonly progress: ProgressService,
     @InjectQueue(FULFILMENT_QUEUE) private readonly fulfilments: Queue,
   ) {}
 
   @Workflow()
   async run(order: Order): Promise<Receipt> {
     await this.orders.open(order);
+    await this.progress.tell({ stage: 'placed' });
     const chargeId = await this.reserveAndCharge(order);
     const trackingCode = await this.fulfil(order);
     return { orderId: order.id, totalCents: order.totalCents, chargeId, trackingCode };
@@ -35,10 +38,14 @@ export class CheckoutWorkflow {
     try {
       const reservation = await this.inventory.reserve(order.lines);
       compensations.unshift(() => this.inventory.release(reservation));
-      return await this.payments.charge(order);
+      await this.progress.tell({ stage: 'reserved' });
+      const chargeId = await this.payments.charge(order);
+      await this.progress.tell({ stage: 'charged' });
+      return chargeId;
     } catch (error) {
       if (error instanceof OrderRefusedError) {
         for (const compensate of compensations) await compensate();
+        await this.progress.tell({ stage: 'refused', reason: error.message });
       }
       throw error;
     }
@@ -49,6 +56,7 @@ export class CheckoutWorkflow {
     const fulfilment = await this.fulfilments
       .enqueue(FulfilmentWorkflow, { workflowId: fulfilmentIdOf(id), partitionKey: warehouse })
       .run(id);
+    await this.progress.tell({ stage: 'queued' });
     return fulfilment.result();
   }
 }

@@ -10,6 +10,8 @@ import { Enqueuer } from './enqueuer.js';
 import { Executor } from './executor.js';
 import { Flow } from './flow.js';
 import { Lease } from './lease.js';
+import { Lifecycle } from './lifecycle.js';
+import type { LoopSettings } from './loop.js';
 import { Membership } from './membership.js';
 import { OutcomeCodec } from './outcome.js';
 import { OutcomeWatch } from './outcome-watch.js';
@@ -22,6 +24,9 @@ import { RunScopes } from './run-scope.js';
 import { Sleeper } from './sleep.js';
 import { Slots } from './slots.js';
 import { Starter } from './starter.js';
+import { readStatuses, type StatusWatch } from './status-reader.js';
+import { Streams } from './streams.js';
+import { Watch } from './watch.js';
 
 export type Assembly = ReturnType<typeof assemble>;
 
@@ -29,7 +34,8 @@ export function assemble(options: ResolvedEngineOptions, repository: CheckpointR
   const { clock, random, logger, pollIntervalMs } = options;
   const loop = { clock, random, logger };
   const polled = { ...loop, intervalMs: pollIntervalMs };
-  const common = commonParts(options, repository, () => dispatcher);
+  const lifecycle = new Lifecycle(clock, (workflowId) => statuses.changed(workflowId));
+  const common = { ...commonParts(options, repository, () => dispatcher), lifecycle };
   const { lease, time, notifier } = common;
   const executor: Executor = new Executor({
     ...common,
@@ -64,6 +70,7 @@ export function assemble(options: ResolvedEngineOptions, repository: CheckpointR
     },
     loop,
   );
+  const { streams, statuses }: Followed = followed(common, polled, outcomes);
   notifier.subscribe('work', () => dispatcher.wake());
   // Whoever hears of others, or hears nothing any more, shows itself alive: its lock alone says so no longer.
   notifier.subscribe('executor', () => membership.wake());
@@ -78,6 +85,8 @@ export function assemble(options: ResolvedEngineOptions, repository: CheckpointR
     debouncer,
     recoveryLoop,
     membership,
+    streams,
+    statuses,
     flow,
   };
 }
@@ -108,6 +117,30 @@ function commonParts(
     time: new DatabaseTime(clock),
     recovery: new RecoveryLog(),
   };
+}
+
+interface Followed {
+  readonly streams: Streams;
+  readonly statuses: StatusWatch;
+}
+
+/** What others follow of workflows, and what tells them that there may be news. */
+function followed(
+  common: ReturnType<typeof commonParts>,
+  polled: Omit<LoopSettings, 'name'>,
+  outcomes: OutcomeWatch,
+): Followed {
+  const streams = new Streams(common, polled);
+  const statuses: StatusWatch = new Watch({
+    ...polled,
+    name: 'Watching statuses',
+    read: (questions) => readStatuses(common.repository.workflows, common.codec, questions),
+  });
+  outcomes.whenLeft((workflowId) => {
+    streams.left(workflowId);
+    statuses.changed(workflowId);
+  });
+  return { streams, statuses };
 }
 
 function flowWith(

@@ -20,6 +20,8 @@ export interface Operation<T> {
 export interface OperationReport {
   attempts: number;
   childWorkflowId: string | undefined;
+  /** Its checkpoint was part of the very commit that did the work. */
+  isRecorded: boolean;
 }
 
 /** @param stepId taken earlier by operations that need several ids; otherwise taken now, before any await */
@@ -37,9 +39,14 @@ export async function checkpoint<T>(
     const barrier = run.barrier(sequence, effect);
     if (barrier) await barrier;
     const startedAt = performance.now();
-    const report: OperationReport = { attempts: 1, childWorkflowId: undefined };
+    const report: OperationReport = {
+      attempts: 1,
+      childWorkflowId: undefined,
+      isRecorded: false,
+    };
     const outcome = await run.codec.settle(() => produce(stepId, report), `result of ${name}`);
     run.assertGoing(sequence); // interrupted meanwhile, or the branch lost its race: nothing more is recorded
+    if (report.isRecorded) return outcome.unwrap();
     run.record({
       stepId,
       name,

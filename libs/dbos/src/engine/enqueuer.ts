@@ -10,6 +10,7 @@ import {
 import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
 import type { NewWorkflow, StartedWorkflow } from '../repository/workflow-repository.js';
 import { checkpoint, type OperationReport } from './checkpoint.js';
+import type { Lifecycle } from './lifecycle.js';
 import type { Patience } from './patience.js';
 import type { WorkflowDefinition } from './registry.js';
 import type { RunScope } from './run-scope.js';
@@ -32,6 +33,7 @@ export interface EnqueuerParts {
   readonly repository: CheckpointRepository;
   readonly starter: Starter;
   readonly patience: Patience;
+  readonly lifecycle: Lifecycle;
   /** Something waits on a queue, to be claimed at once or after a delay. */
   readonly onEnqueued: (queue: string, delayMs?: number) => void;
 }
@@ -96,7 +98,7 @@ export class Enqueuer {
       this.placed({ definition, queue, args, options }),
     );
     assertDistinct(workflows);
-    const { repository, patience } = this.parts;
+    const { repository, patience, lifecycle } = this.parts;
     const what = `Enqueuing ${items.length} workflows on "${queue.name}"`;
     const written = repository.workflows.startMany(workflows);
     const standing = await patience.with(
@@ -105,6 +107,7 @@ export class Enqueuer {
       'They may be there; use ids of your own to find out.',
     );
     workflows.forEach((workflow) => this.announce(workflow));
+    for (const started of standing) if (started.created) lifecycle.enqueued(started);
     return standing.map((started, index) => this.idOf(started, workflows[index], items[index]));
   }
 

@@ -23,6 +23,7 @@ import type { StepRecord } from '../repository/step-repository.js';
 import type { DatabaseTime } from './database-time.js';
 import { History } from './history.js';
 import type { Lease } from './lease.js';
+import type { Lifecycle } from './lifecycle.js';
 import type { OutcomeCodec } from './outcome.js';
 import type { OutcomeWatch } from './outcome-watch.js';
 import type { QueueRegistry } from './queue-registry.js';
@@ -48,6 +49,7 @@ export interface ExecutorParts {
   readonly time: DatabaseTime;
   readonly random: () => number;
   readonly recovery: RecoveryLog;
+  readonly lifecycle: Lifecycle;
   readonly logger: Logger;
   readonly outcomes: () => OutcomeWatch;
   /** A run ended although the database may still show it as ours. */
@@ -134,6 +136,7 @@ export class Executor implements RunHost {
 
   private async live(run: WorkflowRun, claimed: ClaimedWorkflow): Promise<void> {
     this.parts.recovery.began(run.id);
+    this.parts.lifecycle.began(claimed);
     let holdsSlot = true;
     const slot = (held: boolean): void => {
       if (held === holdsSlot) return;
@@ -163,6 +166,7 @@ export class Executor implements RunHost {
     this.remove(run);
     slot(false);
     this.parts.recovery.ended(run.id, status);
+    this.parts.lifecycle.ended(run, status);
     if (run.interruption instanceof OwnershipLostError) this.parts.onStray();
     this.parts.outcomes().left(run.id);
     if (end !== 'parked') run.end();
@@ -175,6 +179,7 @@ export class Executor implements RunHost {
       error: describeError(error),
     });
     this.remove(run);
+    this.parts.lifecycle.ended(run, 'broken off');
     this.parts.slots.give();
     this.parts.onStray();
   }

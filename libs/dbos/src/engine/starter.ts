@@ -11,6 +11,7 @@ import type { NewWorkflow, StartedWorkflow } from '../repository/workflow-reposi
 import { checkpoint, type OperationReport } from './checkpoint.js';
 import type { Executor } from './executor.js';
 import type { ExecutorIdentity } from './executor-identity.js';
+import type { Lifecycle } from './lifecycle.js';
 import type { OutcomeCodec } from './outcome.js';
 import type { Patience } from './patience.js';
 import type { WorkflowDefinition } from './registry.js';
@@ -41,6 +42,7 @@ export interface StarterParts {
   readonly codec: OutcomeCodec;
   readonly slots: Slots;
   readonly patience: Patience;
+  readonly lifecycle: Lifecycle;
   readonly onEnqueued: () => void;
   /** The database shows a workflow as ours that does not run here. */
   readonly onStray: () => void;
@@ -156,6 +158,7 @@ export class Starter {
     } else if (started.created && workflow.queue === undefined) {
       onEnqueued();
     }
+    if (started.created && !owned) this.parts.lifecycle.enqueued(workflow);
     const isOurs = started.status === 'PENDING' && started.executorId === identity.id;
     if (isOurs && !started.created && !executor.isRunning(workflow.id)) onStray();
     return started;

@@ -127,6 +127,12 @@ export class WorkflowRun {
     this.unconfirmed = written;
   }
 
+  /** Why it owns its workflow no more, as a statement has just said; it is interrupted by that. */
+  async lost(): Promise<RunInterruptedError> {
+    await this.host.explainLoss(this);
+    return this.interrupt(new OwnershipLostError(this.id)); // the first reason counts
+  }
+
   private noteFailure(stepId: string): void {
     const position = Number.parseInt(stepId, 10);
     this.failedAt = this.failedAt === NONE_FAILED ? position : Math.max(this.failedAt, position);

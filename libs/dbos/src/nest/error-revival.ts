@@ -1,6 +1,7 @@
 /** Gives errors that were read from a checkpoint the classes they had, where these are known. */
 import * as errors from '../core/errors.js';
 import * as serializationErrors from '../core/serialization/serialization-error.js';
+import * as streamErrors from '../core/stream-errors.js';
 import { DbosError } from '../core/errors.js';
 
 /** A class of errors, known by its name. */
@@ -9,7 +10,7 @@ export interface ErrorClass {
   readonly prototype: Error;
 }
 
-const OWN = Object.values({ ...errors, ...serializationErrors }).filter(
+const OWN = Object.values({ ...errors, ...serializationErrors, ...streamErrors }).filter(
   (value): value is ErrorClass & typeof value => {
     return typeof value === 'function' && value.prototype instanceof DbosError;
   },

@@ -60,6 +60,29 @@ export class WorkflowContext {
   }
 
   /**
+   * Appends a value to a stream of this workflow, for `workflows.readStream` to follow; resolves with its offset once it
+   * is durable. Exactly once from the workflow; from a step as often as its body comes to it.
+   *
+   * @example
+   * ```ts
+   * await this.flow.writeStream('progress', { percent: 40 });
+   * ```
+   * @throws StreamClosedError, InvalidArgumentError, UnserializableValueError, NotInWorkflowError
+   */
+  writeStream(key: string, value: unknown): Promise<number> {
+    return this.engine.streams.writer.write(key, value);
+  }
+
+  /**
+   * Ends a stream: readers end once they have all of it, and nothing more can be written. Streams that are not closed end
+   * with their workflow.
+   * @throws NotInWorkflowError, ForbiddenInStepError: a step that runs again would find it closed
+   */
+  closeStream(key: string): Promise<void> {
+    return this.engine.streams.writer.close(key);
+  }
+
+  /**
    * Runs branches side by side, each with its own sequence of steps; resolves with the results in order. After a
    * failure nothing more is begun, what has begun settles, and the failure of the lowest index is thrown.
    */

@@ -1,21 +1,38 @@
 /** What controllers and other providers use: start workflows, wait for them, look at them, manage them. */
 import { Injectable, type Type } from '@nestjs/common';
+import { Observable } from 'rxjs';
 import type { EnqueueOptions } from '../core/queue.js';
 import type { DebounceOptions } from '../engine/debouncer.js';
 import { Engine, type RecoveryReport } from '../engine/engine.js';
 import type { WorkflowHandle } from '../engine/handle.js';
+import type { WorkflowEvent } from '../engine/lifecycle.js';
+import type { LiveValues } from '../engine/live-values.js';
 import type { ListQuery, WorkflowPageReport } from '../engine/listing.js';
 import type { StartOptions } from '../engine/starter.js';
 import type { StepReport } from '../engine/step-report.js';
+import type { ReadStreamOptions } from '../engine/streams.js';
 import { WorkflowBinder } from './workflow-binder.js';
 import { methodsOf, type Executing, type Starting } from './workflow-methods.js';
 
 @Injectable()
 export class WorkflowService {
+  /**
+   * What becomes of workflows in this process, as it happens: for logs, metrics and the like. It begins with the
+   * subscription and replays nothing; what is not watched costs nothing. Completes when the application is shut down.
+   *
+   * @example
+   * ```ts
+   * this.workflows.events$.pipe(filter(({ type }) => type === 'failed')).subscribe((event) => this.alarm(event));
+   * ```
+   */
+  readonly events$: Observable<WorkflowEvent>;
+
   constructor(
     private readonly engine: Engine,
     private readonly binder: WorkflowBinder,
-  ) {}
+  ) {
+    this.events$ = new Observable((subscriber) => engine.lifecycle.subscribe(subscriber));
+  }
 
   /**
    * Starts a workflow; the promise resolves once it is durable. Inside a workflow it becomes a child.
@@ -80,6 +97,24 @@ export class WorkflowService {
   /** A reference to a workflow that any process may have started. @throws InvalidArgumentError */
   handle<R = unknown>(workflowId: string): WorkflowHandle<R> {
     return this.engine.handle<R>(workflowId);
+  }
+
+  /**
+   * The values of a stream, from the first or from an offset on: those that are there, then those to come, until the
+   * stream is closed or its workflow has ended. An async iterable and an `Observable`. In a workflow each value that is
+   * taken is a checkpointed operation.
+   *
+   * @example
+   * ```ts
+   * \@Sse(':id/progress')
+   * progress(\@Param('id') id: string): Observable<MessageEvent> {
+   *   return this.workflows.readStream<Progress>(id, 'progress').pipe(map((data) => ({ data })));
+   * }
+   * ```
+   * @throws InvalidArgumentError at once; WorkflowNotFoundError, EngineNotRunningError to whoever reads
+   */
+  readStream<T>(workflowId: string, key: string, options?: ReadStreamOptions): LiveValues<T> {
+    return this.engine.streams.read<T>(workflowId, key, options);
   }
 
   /** The recorded steps of a workflow, in order. */

@@ -28,7 +28,7 @@ interface Notification {
 export class PostgresNotifier implements Notifier {
   private readonly id = randomUUID();
   private readonly inCleanContext = cleanContext();
-  private readonly subscribers = new Map<Topic, Set<() => void>>();
+  private readonly subscribers = new Map<Topic, Set<(subjects: ReadonlySet<string>) => void>>();
   private readonly waiting = new Map<Topic, Set<string>>();
   /** What nobody was told of because nobody was known to listen. */
   private readonly untold = new Set<Topic>();
@@ -56,7 +56,7 @@ export class PostgresNotifier implements Notifier {
     this.untold.clear();
   }
 
-  subscribe(topic: Topic, wake: () => void): void {
+  subscribe(topic: Topic, wake: (subjects: ReadonlySet<string>) => void): void {
     const subscribers = this.subscribers.get(topic) ?? new Set();
     this.subscribers.set(topic, subscribers.add(wake));
   }
@@ -82,16 +82,17 @@ export class PostgresNotifier implements Notifier {
     const notification = parsed(payload);
     if (!notification || notification.from === this.id) return;
     this.hasAudience = true;
-    for (const topic of Object.keys(notification.topics)) this.wake(topic as Topic);
+    for (const [topic, subjects] of Object.entries(notification.topics))
+      this.wake(topic as Topic, new Set(Array.isArray(subjects) ? subjects : []));
   }
 
   /** Some may have been missed: everybody is to look for themselves. */
   wakeAll(): void {
-    for (const topic of this.subscribers.keys()) this.wake(topic);
+    for (const topic of this.subscribers.keys()) this.wake(topic, new Set());
   }
 
-  private wake(topic: Topic): void {
-    for (const wake of this.subscribers.get(topic) ?? []) wake();
+  private wake(topic: Topic, subjects: ReadonlySet<string>): void {
+    for (const wake of this.subscribers.get(topic) ?? []) wake(subjects);
   }
 
   private async sendAll(): Promise<void> {

@@ -12,6 +12,7 @@ import { PrismaExecutorRepository } from './prisma-executor-repository.js';
 import { PrismaQueueRepository } from './prisma-queue-repository.js';
 import { PrismaScheduleRepository } from './prisma-schedule-repository.js';
 import { PrismaStepRepository } from './prisma-step-repository.js';
+import { PrismaStreamRepository } from './prisma-stream-repository.js';
 import { PrismaWorkflowRepository } from './prisma-workflow-repository.js';
 import { SharedDriver, type DriverPool } from './shared-driver.js';
 import { StartPipeline } from './start-pipeline.js';
@@ -46,6 +47,7 @@ export class PrismaCheckpointRepository extends CheckpointRepository {
   readonly queues: PrismaQueueRepository;
   readonly executors: PrismaExecutorRepository;
   readonly schedules: PrismaScheduleRepository;
+  readonly streams: PrismaStreamRepository;
   private readonly database: Database;
   readonly notifier: PostgresNotifier;
   private session: PostgresSession | undefined;
@@ -75,6 +77,7 @@ export class PrismaCheckpointRepository extends CheckpointRepository {
     this.steps = new PrismaStepRepository(database, transitions);
     this.queues = new PrismaQueueRepository(database);
     this.schedules = new PrismaScheduleRepository(database);
+    this.streams = new PrismaStreamRepository(database);
     this.executors = new PrismaExecutorRepository(database, () => this.session);
     this.notifier = new PostgresNotifier(database, clock, () => this.session?.isListening ?? false);
   }

@@ -10,6 +10,7 @@ import type { Notifier } from './notifier.js';
 import type { QueueRepository } from './queue-repository.js';
 import type { ScheduleRepository } from './schedule-repository.js';
 import type { StepRepository } from './step-repository.js';
+import type { StreamRepository } from './stream-repository.js';
 import type { WorkflowRepository } from './workflow-repository.js';
 
 /** Injectable as is: `constructor(private readonly checkpoints: CheckpointRepository)`. */
@@ -19,6 +20,7 @@ export abstract class CheckpointRepository {
   abstract readonly queues: QueueRepository;
   abstract readonly executors: ExecutorRepository;
   abstract readonly schedules: ScheduleRepository;
+  abstract readonly streams: StreamRepository;
   /** Not durable, and apart from the rest. */
   abstract readonly notifier: Notifier;
 

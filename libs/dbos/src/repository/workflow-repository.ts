@@ -84,6 +84,9 @@ export interface WorkflowRecord {
   readonly updatedAt: Date;
 }
 
+/** Where a workflow stands, without its payloads. */
+export type WorkflowState = Omit<WorkflowRecord, 'input' | 'output'>;
+
 /** Workflows of one name that wait for something this application does not have. */
 export interface StrandedWorkflows {
   readonly name: string;
@@ -125,6 +128,9 @@ export interface WorkflowRepository {
   settle(owner: Owner, settlement: Settlement): Promise<boolean>;
 
   find(id: string): Promise<WorkflowRecord | undefined>;
+
+  /** Where the given workflows stand, those that exist, in no order. */
+  states(ids: readonly string[]): Promise<WorkflowState[]>;
 
   /** Workflows in these statuses, the newest first. */
   list(page: WorkflowPage): Promise<ListedWorkflow[]>;
