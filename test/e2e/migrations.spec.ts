@@ -221,9 +221,10 @@ describe('B65: a migration that fails', () => {
     await client.query(`
       DROP FUNCTION dbos.executor_is_gone, dbos.session_is_gone, dbos.start_workflows, dbos.write_transitions,
                     dbos.claim_workflows, dbos.choose_of_partitions, dbos.rate_room_in_ms, dbos.rate_margin,
-                    dbos.heartbeat, dbos.debounce_workflow;
+                    dbos.heartbeat, dbos.debounce_workflow, dbos.send_messages, dbos.receive_messages,
+                    dbos.write_extras;
       DROP TABLE dbos.workflows, dbos.steps, dbos.executors, dbos.queues, dbos.queue_claims,
-                 dbos.schedules;
+                 dbos.schedules, dbos.messages;
       UPDATE dbos._prisma_migrations SET finished_at = NULL, applied_steps_count = 0, logs = 'division by zero'`);
 
     expect(await migrationStatus(pgMigrationTarget(client))).toEqual({

@@ -6,7 +6,7 @@ import { DbosModule } from 'nestjs-dbos';
 import { Engine } from '../../libs/dbos/src/engine/engine.js';
 import { PrismaClient } from '../../sample-app/src/generated/prisma/client.js';
 import type { ChildCall, ChildSettings, FromChild, ToChild } from './child-protocol.js';
-import { Bodies, FiveSteps, LedgerTraces, Ticking } from './child-workflows.js';
+import { Bodies, FiveSteps, LedgerTraces, Receiving, Sending, Ticking } from './child-workflows.js';
 import { Ledger } from './ledger.js';
 import { RandomProgram, Traces } from './random-program.js';
 import { StatementGates } from './statement-gates.js';
@@ -24,7 +24,7 @@ async function main(): Promise<void> {
   const gates = new StatementGates();
   gates.onEach((sql, values, moment) => points.passStatement(sql, values, moment));
   const ledger = await Ledger.open(settings.ledgerUrl ?? settings.url);
-  const { executorId, leaseMs, maxConcurrentWorkflows } = settings;
+  const { executorId, leaseMs, maxConcurrentWorkflows, parkAfterMs } = settings;
 
   @Module({
     imports: [
@@ -36,6 +36,7 @@ async function main(): Promise<void> {
         ...(executorId !== undefined && { executorId }),
         ...(leaseMs !== undefined && { leaseMs }),
         ...(maxConcurrentWorkflows !== undefined && { maxConcurrentWorkflows }),
+        ...(parkAfterMs !== undefined && { parkAfterMs }),
       }),
     ],
     providers: [
@@ -45,6 +46,8 @@ async function main(): Promise<void> {
       Bodies,
       FiveSteps,
       Ticking,
+      Sending,
+      Receiving,
       RandomProgram,
       { provide: Traces, useClass: LedgerTraces },
     ],

@@ -10,6 +10,7 @@ export interface ChildSettings {
   /** Whether the process holds the session by which others notice its death at once. Default false. */
   readonly session?: boolean;
   readonly maxConcurrentWorkflows?: number;
+  readonly parkAfterMs?: number;
 }
 
 export type ChildCall =

@@ -1,5 +1,6 @@
 /** The public API. */
 export * from './core/errors.js';
+export * from './core/message-errors.js';
 export * from './core/schedule-errors.js';
 export type { MissedTicks } from './core/schedule-ticks.js';
 export * from './core/queue-errors.js';
@@ -31,6 +32,7 @@ export type { ScheduleReport } from './engine/schedule-report.js';
 export type { AppliedSchedules, ScheduleListOptions } from './engine/schedules.js';
 export type { RecoveryReport } from './engine/engine.js';
 export { WorkflowHandle, type ResultOptions, type WorkflowStatusReport } from './engine/handle.js';
+export type { RecvOptions, SendOptions } from './engine/messages.js';
 export type { DebounceOptions } from './engine/debouncer.js';
 export type { QueueReport } from './engine/queues.js';
 export type { ListQuery, WorkflowPageReport } from './engine/listing.js';

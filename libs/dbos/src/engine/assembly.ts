@@ -1,6 +1,7 @@
 /** Puts an engine together: plain constructors, and the one place that tells the parts of each other. */
 import { OwnershipLostError } from '../core/errors.js';
 import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
+import { ArrivalWatch } from './arrival-watch.js';
 import { Branches } from './branches.js';
 import { DatabaseTime } from './database-time.js';
 import { Debouncer } from './debouncer.js';
@@ -11,6 +12,7 @@ import { Executor } from './executor.js';
 import { Flow } from './flow.js';
 import { Lease } from './lease.js';
 import { Membership } from './membership.js';
+import { Messages } from './messages.js';
 import { OutcomeCodec } from './outcome.js';
 import { OutcomeWatch } from './outcome-watch.js';
 import { Patience } from './patience.js';
@@ -35,7 +37,11 @@ export function assemble(options: ResolvedEngineOptions, repository: CheckpointR
     ...common,
     outcomes: () => outcomes,
     onStray: () => dispatcher.suspectStrays({ haveRun: true }),
-    onParked: (wakeAt) => dispatcher.wakeWithin(Math.max(0, wakeAt.getTime() - time.nowMs())),
+    onParked: ({ wakeAt, topics }) => {
+      // A message may have come while it was being parked: then it is to be claimed at once.
+      if (topics.length > 0) dispatcher.wake();
+      if (wakeAt) dispatcher.wakeWithin(Math.max(0, wakeAt.getTime() - time.nowMs()));
+    },
   });
   const outcomes = new OutcomeWatch(repository.workflows, executor, pollIntervalMs, loop);
   const starter: Starter = new Starter({
@@ -68,6 +74,9 @@ export function assemble(options: ResolvedEngineOptions, repository: CheckpointR
   // Whoever hears of others, or hears nothing any more, shows itself alive: its lock alone says so no longer.
   notifier.subscribe('executor', () => membership.wake());
   const flow = flowWith(options, common);
+  const arrivals = new ArrivalWatch(polled);
+  notifier.subscribe('arrival', (workflowIds) => arrivals.arrivedElsewhere(workflowIds));
+  const { parkAfterMs } = options;
   return {
     common,
     executor,
@@ -79,6 +88,8 @@ export function assemble(options: ResolvedEngineOptions, repository: CheckpointR
     recoveryLoop,
     membership,
     flow,
+    arrivals,
+    messages: new Messages({ ...common, arrivals, dispatcher, parkAfterMs }),
   };
 }
 

@@ -2,6 +2,7 @@
  * The one way in which a workflow does something durable: take the id, recall, settle, record, unwrap.
  * The only caller of `WorkflowRun.record`, and thereby of `steps.record`.
  */
+import type { RecordedOutcome } from './outcome.js';
 import type { RunScope } from './run-scope.js';
 
 export interface Operation<T> {
@@ -20,6 +21,8 @@ export interface Operation<T> {
 export interface OperationReport {
   attempts: number;
   childWorkflowId: string | undefined;
+  /** What stands as the outcome already, for work in our own database that was one commit with its record. */
+  recorded?: RecordedOutcome;
 }
 
 /** @param stepId taken earlier by operations that need several ids; otherwise taken now, before any await */
@@ -40,6 +43,7 @@ export async function checkpoint<T>(
     const report: OperationReport = { attempts: 1, childWorkflowId: undefined };
     const outcome = await run.codec.settle(() => produce(stepId, report), `result of ${name}`);
     run.assertGoing(sequence); // interrupted meanwhile, or the branch lost its race: nothing more is recorded
+    if (report.recorded) return run.decode<T>({ stepId, name, ...report.recorded }).unwrap();
     run.record({
       stepId,
       name,

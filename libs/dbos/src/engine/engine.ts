@@ -12,6 +12,7 @@ import {
   type ResolvedEngineOptions,
 } from './engine-options.js';
 import type { Flow } from './flow.js';
+import type { Messages } from './messages.js';
 import { WorkflowHandle, type HandleParts } from './handle.js';
 import { listWorkflows, type ListQuery, type WorkflowPageReport } from './listing.js';
 import { operation } from './operation.js';
@@ -80,6 +81,10 @@ export class Engine {
     return this.parts.flow;
   }
 
+  get messages(): Messages {
+    return this.parts.messages;
+  }
+
   /**
    * @param origin the method that is the workflow, for messages
    * @throws RegistrationError, InvalidArgumentError
@@ -139,6 +144,7 @@ export class Engine {
     this.state = 'launched';
     starter.open();
     recoveryLoop.start();
+    this.parts.arrivals.start();
   }
 
   /** Lets workflows run: from the next turn of the event loop on they are claimed. */
@@ -266,16 +272,19 @@ export class Engine {
     const wasLaunched = this.state === 'launched' || this.state === 'running';
     this.state = 'stopping';
     const { repository, parts, options } = this;
-    const { outcomes } = parts;
+    const { outcomes, arrivals } = parts;
     this.schedules.scheduler.halt();
     if (wasLaunched) {
       await new Shutdown({ ...parts, ...parts.common }, options.clock).run({ drainMs, graceMs });
     }
     outcomes.halt();
+    arrivals.halt();
     await repository.close();
-    outcomes.failAll(
-      new EngineNotRunningError('The engine was shut down while waiting for a workflow.'),
+    const ended = new EngineNotRunningError(
+      'The engine was shut down while waiting for a workflow.',
     );
+    outcomes.failAll(ended);
+    arrivals.failAll(ended);
     this.state = 'stopped';
   }
 

@@ -25,6 +25,7 @@ import { History } from './history.js';
 import type { Lease } from './lease.js';
 import type { OutcomeCodec } from './outcome.js';
 import type { OutcomeWatch } from './outcome-watch.js';
+import type { ParkedUntil } from './presence.js';
 import type { QueueRegistry } from './queue-registry.js';
 import type { RecoveryLog } from './recovery-log.js';
 import type { WorkflowDefinition, WorkflowRegistry } from './registry.js';
@@ -52,8 +53,8 @@ export interface ExecutorParts {
   readonly outcomes: () => OutcomeWatch;
   /** A run ended although the database may still show it as ours. */
   readonly onStray: () => void;
-  /** A workflow left memory until a moment in the database. */
-  readonly onParked: (wakeAt: Date) => void;
+  /** A workflow left memory and waits in the database. */
+  readonly onParked: (until: ParkedUntil) => void;
 }
 
 export class Executor implements RunHost {
@@ -141,19 +142,15 @@ export class Executor implements RunHost {
       if (held) this.parts.slots.take();
       else this.parts.slots.give();
     };
-    let wakesAt = new Date(0);
     const end = await new Promise<Settlement | 'parked' | undefined>((resolve, reject) => {
       run.presence.observe({
         idle: () => slot(false),
         resumed: () => slot(true),
-        park: async (wakeAt) => {
-          wakesAt = wakeAt;
-          return (await this.settle(run, { status: 'DELAYED', wakeAt })) !== undefined;
-        },
-        forget: () => {
+        park: async (until) => (await this.settle(run, parkingOf(until))) !== undefined,
+        forget: (until) => {
           run.root.close(new BranchClosedError());
           resolve('parked');
-          this.parts.onParked(wakesAt);
+          this.parts.onParked(until);
         },
       });
       this.settlementOf(run, claimed).then(resolve, reject);
@@ -183,7 +180,7 @@ export class Executor implements RunHost {
   private async conclude(run: WorkflowRun, settlement: Settlement | undefined): Promise<string> {
     const standing = settlement && (await this.settle(run, settlement));
     if (!standing) return run.interruption?.code ?? 'left';
-    if ('retryFrom' in standing) this.parts.onParked(standing.wakeAt);
+    if ('retryFrom' in standing) this.parts.onParked({ wakeAt: standing.wakeAt, topics: [] });
     if (isTerminal(standing.status)) {
       this.parts.outcomes().publish({
         id: run.id,
@@ -335,4 +332,8 @@ export class Executor implements RunHost {
     epochs?.delete(run.owner.epoch);
     if (epochs?.size === 0) this.runs.delete(run.id);
   }
+}
+
+function parkingOf({ wakeAt, topics }: ParkedUntil): Settlement {
+  return { status: 'DELAYED', wakeAt, ...(topics.length > 0 && { topics }) };
 }

@@ -1,5 +1,6 @@
 /** Gives errors that were read from a checkpoint the classes they had, where these are known. */
 import * as errors from '../core/errors.js';
+import * as messageErrors from '../core/message-errors.js';
 import * as serializationErrors from '../core/serialization/serialization-error.js';
 import { DbosError } from '../core/errors.js';
 
@@ -9,7 +10,7 @@ export interface ErrorClass {
   readonly prototype: Error;
 }
 
-const OWN = Object.values({ ...errors, ...serializationErrors }).filter(
+const OWN = Object.values({ ...errors, ...messageErrors, ...serializationErrors }).filter(
   (value): value is ErrorClass & typeof value => {
     return typeof value === 'function' && value.prototype instanceof DbosError;
   },

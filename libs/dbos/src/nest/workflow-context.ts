@@ -4,6 +4,7 @@ import { ContextIdFactory, ModuleRef } from '@nestjs/core';
 import type { Duration } from '../core/duration.js';
 import type { Branch } from '../engine/branches.js';
 import { Engine } from '../engine/engine.js';
+import type { RecvOptions } from '../engine/messages.js';
 import type { StepContext } from '../engine/run-scope.js';
 import type { StepBody, StepOptions } from '../engine/step.js';
 import type { WorkflowRun } from '../engine/workflow-run.js';
@@ -47,6 +48,27 @@ export class WorkflowContext {
   /** Waits durably: a span (`1500`, `'1h'`, `'3d'`) or until a `Date`. A restart waits only the rest. */
   sleep(until: Duration | Date): Promise<void> {
     return this.engine.flow.sleep(until);
+  }
+
+  /**
+   * Receives the oldest message that was sent to this workflow on the topic, and waits for one if there is none:
+   * as long as it takes, or until the timeout, durably. A message that was received is received by nobody else.
+   * @returns undefined when none came in time
+   *
+   * @example
+   * ```ts
+   * const approval = await this.flow.recv<Approval>('approval', { timeout: '3d' });
+   * ```
+   */
+  recv<T>(topic?: string): Promise<T>;
+  recv<T>(topic: string | undefined, options: RecvOptions): Promise<T | undefined>;
+  recv<T>(topic?: string, options?: RecvOptions): Promise<T | undefined> {
+    return this.engine.messages.receive<T>(topic, options);
+  }
+
+  /** As `recv`, but for the end of the wait. @throws RecvTimeoutError when no message came in time */
+  recvOrThrow<T>(topic: string | undefined, options: RecvOptions): Promise<T> {
+    return this.engine.messages.receiveOrThrow<T>(topic, options);
   }
 
   /** The current time, recorded: a replay sees the same. */

@@ -4,6 +4,7 @@ import type { EnqueueOptions } from '../core/queue.js';
 import type { DebounceOptions } from '../engine/debouncer.js';
 import { Engine, type RecoveryReport } from '../engine/engine.js';
 import type { WorkflowHandle } from '../engine/handle.js';
+import type { SendOptions } from '../engine/messages.js';
 import type { ListQuery, WorkflowPageReport } from '../engine/listing.js';
 import type { StartOptions } from '../engine/starter.js';
 import type { StepReport } from '../engine/step-report.js';
@@ -70,6 +71,22 @@ export class WorkflowService {
     return methodsOf(this.binder, type, (name, args) =>
       this.engine.debounce(name, args, options),
     ) as Starting<T>;
+  }
+
+  /**
+   * Sends a message to a workflow, which receives it with `flow.recv()`: in the order in which they were sent, each once.
+   * Resolves once it is durable, whether the workflow runs or not. Sent from a workflow it is sent once, whatever dies;
+   * elsewhere give an `idempotencyKey` to send one again safely.
+   *
+   * @example
+   * ```ts
+   * await this.workflows.send(orderId, { by: 'Ada' }, { topic: 'approval' });
+   * ```
+   * @throws WorkflowNotFoundError, InvalidArgumentError, UnserializableValueError, ForbiddenInStepError,
+   *   DatabaseUnavailableError
+   */
+  send(workflowId: string, message: unknown, options: SendOptions = {}): Promise<void> {
+    return this.engine.messages.send(workflowId, message, options);
   }
 
   /** Workflows, the newest first: those in one status, or all. @throws InvalidArgumentError */

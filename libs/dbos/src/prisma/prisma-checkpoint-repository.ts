@@ -9,6 +9,7 @@ import type { PrismaClientLike, PrismaStatements } from './prisma-client.js';
 import { CHANNEL, PostgresNotifier } from './postgres-notifier.js';
 import { PostgresSession } from './postgres-session.js';
 import { PrismaExecutorRepository } from './prisma-executor-repository.js';
+import { PrismaMessageRepository } from './prisma-message-repository.js';
 import { PrismaQueueRepository } from './prisma-queue-repository.js';
 import { PrismaScheduleRepository } from './prisma-schedule-repository.js';
 import { PrismaStepRepository } from './prisma-step-repository.js';
@@ -46,6 +47,7 @@ export class PrismaCheckpointRepository extends CheckpointRepository {
   readonly queues: PrismaQueueRepository;
   readonly executors: PrismaExecutorRepository;
   readonly schedules: PrismaScheduleRepository;
+  readonly messages: PrismaMessageRepository;
   private readonly database: Database;
   readonly notifier: PostgresNotifier;
   private session: PostgresSession | undefined;
@@ -75,8 +77,10 @@ export class PrismaCheckpointRepository extends CheckpointRepository {
     this.steps = new PrismaStepRepository(database, transitions);
     this.queues = new PrismaQueueRepository(database);
     this.schedules = new PrismaScheduleRepository(database);
+    this.messages = new PrismaMessageRepository(database);
     this.executors = new PrismaExecutorRepository(database, () => this.session);
-    this.notifier = new PostgresNotifier(database, clock, () => this.session?.isListening ?? false);
+    const listens = (): boolean => this.session?.isListening ?? false;
+    this.notifier = new PostgresNotifier({ database, clock, logger, listens });
   }
 
   /** The pool beneath the client where it can be shared, else the client. */
@@ -110,6 +114,7 @@ export class PrismaCheckpointRepository extends CheckpointRepository {
 
   async close(): Promise<void> {
     this.database.close();
+    this.notifier.close();
     await this.session?.close();
     await this.shortcut?.release();
   }
@@ -133,7 +138,7 @@ export class PrismaCheckpointRepository extends CheckpointRepository {
       clock,
       logger,
       onNotification: (payload) => notifier.received(payload),
-      onListeningChange: () => notifier.wakeAll(),
+      onListeningChange: () => notifier.listeningChanged(),
     });
   }
 }

@@ -118,6 +118,8 @@ interface Batch {
   readonly runs: string;
   readonly steps: string;
   readonly settlements: string;
+  /** What few transitions bring with them. */
+  readonly extras: string | null;
 }
 
 function batchOf(transitions: readonly Transition[]): Batch {
@@ -129,14 +131,30 @@ function batchOf(transitions: readonly Transition[]): Batch {
     runs: JSON.stringify(ownersOf(transitions).map(ownerRow)),
     steps: JSON.stringify(steps),
     settlements: JSON.stringify(settlements),
+    extras: extrasOf(transitions),
   };
+}
+
+/** Topics that parked runs wait for, and from where on messages of runs that are tried again are to be received anew. */
+function extrasOf(transitions: readonly Transition[]): string | null {
+  const parked: unknown[] = [];
+  const retried: unknown[] = [];
+  for (const { owner, ...transition } of transitions) {
+    const settlement = 'settlement' in transition ? transition.settlement : undefined;
+    if (settlement?.status !== 'DELAYED') continue;
+    const run = { workflow_id: owner.workflowId, epoch: owner.epoch };
+    if ('retryFrom' in settlement) retried.push({ ...run, retry_from: settlement.retryFrom });
+    else if (settlement.topics) parked.push({ ...run, topics: settlement.topics });
+  }
+  return parked.length + retried.length > 0 ? JSON.stringify({ parked, retried }) : null;
 }
 
 /** Fenced: writes for those runs only that still own their workflows (see the function in the migrations). */
 function sendBatch(client: PrismaStatements, batch: Batch): PromiseLike<AnswerRow[]> {
   return client.$queryRaw`
     SELECT workflow_id AS "workflowId", epoch, step_id AS "stepId"
-      FROM dbos.write_transitions(${batch.runs}::json, ${batch.steps}::json, ${batch.settlements}::json)`;
+      FROM dbos.write_transitions(${batch.runs}::json, ${batch.steps}::json, ${batch.settlements}::json,
+                                  ${batch.extras}::json)`;
 }
 
 function ownersOf(transitions: readonly Transition[]): Owner[] {

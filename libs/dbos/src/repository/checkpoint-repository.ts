@@ -6,6 +6,7 @@
  * them out and only rejects for what the caller did, or when the repository is closed.
  */
 import type { ExecutorRepository } from './executor-repository.js';
+import type { MessageRepository } from './message-repository.js';
 import type { Notifier } from './notifier.js';
 import type { QueueRepository } from './queue-repository.js';
 import type { ScheduleRepository } from './schedule-repository.js';
@@ -19,6 +20,7 @@ export abstract class CheckpointRepository {
   abstract readonly queues: QueueRepository;
   abstract readonly executors: ExecutorRepository;
   abstract readonly schedules: ScheduleRepository;
+  abstract readonly messages: MessageRepository;
   /** Not durable, and apart from the rest. */
   abstract readonly notifier: Notifier;
 

@@ -8,6 +8,8 @@ export type Topic =
   | 'work'
   /** An executor has joined. */
   | 'executor'
+  /** Something has come that workflows, or callers, wait for. Subjects: ids of the workflows it belongs to. */
+  | 'arrival'
   /** Schedules have changed. */
   | 'schedule';
 
@@ -18,8 +20,11 @@ export interface Notifier {
   /** Whether anybody else listens. While nobody does, nothing is sent; whoever joins says so. */
   hasAudience: boolean;
 
-  /** Calls `wake` when others notify of the topic, and when some of their notifications may have been missed. */
-  subscribe(topic: Topic, wake: () => void): void;
+  /**
+   * Calls `wake` when others notify of the topic, with the subjects they name; without any when it may be about
+   * anything, as when some of their notifications may have been missed.
+   */
+  subscribe(topic: Topic, wake: (subjects?: readonly string[]) => void): void;
 
   /** Tells other processes, soon, many calls as one. Never waits, never throws. */
   notify(topic: Topic, subject?: string): void;

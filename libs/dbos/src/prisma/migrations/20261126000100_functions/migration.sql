@@ -76,7 +76,9 @@ $$;
 -- order of ids, so that two batches cannot wait for each other.
 --
 -- `standing` steps contradict what their run believes; a run that they contradict is not settled.
-CREATE FUNCTION dbos.write_transitions(runs json, steps json, settlements json)
+--
+-- `extras` is what few of them bring with them, and null for most (`write_extras`).
+CREATE FUNCTION dbos.write_transitions(runs json, steps json, settlements json, extras json)
 RETURNS TABLE (workflow_id text, epoch integer, step_id text)
 LANGUAGE plpgsql
 SET enable_seqscan = off
@@ -132,6 +134,7 @@ BEGIN
            output = settlement.output,
            error = settlement.error,
            wake_at = settlement.wake_at,
+           awaited_topics = NULL,
            executor_id = CASE WHEN settlement.status IN ('DELAYED', 'ENQUEUED') THEN NULL ELSE w.executor_id END,
            completed_at = CASE WHEN settlement.status IN ('DELAYED', 'ENQUEUED', 'SUSPENDED') THEN NULL
                                ELSE now() END,
@@ -150,6 +153,10 @@ BEGIN
    UNION ALL
   SELECT standing.workflow_id, standing.epoch, standing.step_id
     FROM standing;
+
+  IF extras IS NOT NULL THEN
+    PERFORM dbos.write_extras(extras);
+  END IF;
 END
 $$;
 
