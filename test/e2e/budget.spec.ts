@@ -92,7 +92,7 @@ const isClaim: Kind = ({ sql }) => sql.includes('dbos.claim_workflows');
 const isReconciliation: Kind = ({ sql }) => sql.includes('orphan AS');
 /** Every half minute. */
 const isScheduleLook: Kind = ({ sql }) => sql.includes('next_due_in_ms');
-const isHistory: Kind = ({ sql }) => sql.includes('FROM dbos.steps') && !sql.includes('INSERT');
+const isHistory: Kind = ({ sql }) => sql.includes('dbos.step_histories');
 
 function count(statements: readonly CountedStatement[], kind: Kind = () => true): number {
   return statements.filter(kind).reduce((sum, { calls }) => sum + calls, 0);

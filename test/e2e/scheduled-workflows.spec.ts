@@ -170,6 +170,22 @@ describe('A scheduled workflow', () => {
       expect(found?.nextRuns[0]?.toISOString()).toMatch(/-01-01T00:00:00.000Z$/);
     });
 
+    it('with another timetable stays paused', async () => {
+      const before = await start([Reports]);
+      await schedules(before).pause('report');
+      await before.close();
+
+      const after = await start([
+        deployed(Scheduled('0 0 1 1 *', { name: 'report' }) as MethodDecorator),
+      ]);
+
+      expect(await schedules(after).get('report')).toMatchObject({
+        cron: '0 0 1 1 *',
+        status: 'paused',
+        nextRuns: [],
+      });
+    });
+
     it('with another input keeps its ticks, and its pause', async () => {
       const before = await start([Reports]);
       await setNextTick(before, tickBefore(-9));
@@ -232,6 +248,7 @@ describe('A scheduled workflow', () => {
       expect(await schedules(nestApp).get('report')).toMatchObject({
         declared: true,
         status: 'paused',
+        nextRuns: [],
       });
     });
   });

@@ -77,6 +77,15 @@ describe('B57: a tick', () => {
     await eventually(() => expect(one.reports).toEqual([[LAST_TICK]]));
   });
 
+  it('is told to those who listen to its queue, by one who does not', async () => {
+    const worker = await engines.start({ admitted: true, listens: true });
+    const one = await engines.start({ admitted: true, listens: true, options: { listen: [] } });
+    await one.engine.schedules.create(spec({ backfill: 'all', queue: QUEUE }));
+    await engines.setNextTick('hourly', LAST_TICK);
+    await one.look();
+    await eventually(() => expect(worker.reports).toEqual([[LAST_TICK]]));
+  });
+
   it('is fired once by three processes whose clocks are hours apart', async () => {
     const three = await Promise.all(
       [-HOUR_MS, 0, HOUR_MS].map((skewMs) => engines.start({ skewMs })),
@@ -389,6 +398,37 @@ describe('B57: after hours without any process, a schedule', () => {
     await one.look();
 
     expect(await engines.runs()).toContain(runId('hourly', LAST_TICK));
+  });
+
+  it('makes up for few of its ticks at a time when others have many, too', async () => {
+    const from = new Date(LAST_TICK.getTime() - 30 * 60_000);
+    const one = await engines.start();
+    for (const name of ['busy', 'busier', 'busiest']) {
+      await one.engine.schedules.create(spec({ name, cron: '* * * * * *', backfill: 'all' }));
+      await engines.setNextTick(name, from);
+    }
+
+    await one.look();
+
+    const ids = await engines.runs();
+    expect(ids.length).toBeLessThanOrEqual(500);
+    expect(new Set(ids.map((id) => id.split('-')[1]))).toEqual(
+      new Set(['busy', 'busier', 'busiest']),
+    );
+  });
+
+  it('waits for the next look when the inputs of others are large', async () => {
+    const input = 'x'.repeat(3 * 1024 * 1024);
+    const one = await engines.start();
+    for (const name of ['a', 'b', 'c']) {
+      await one.engine.schedules.create(spec({ name, backfill: 'all', input }));
+      await engines.setNextTick(name, LAST_TICK);
+    }
+
+    expect(await one.look()).toBe(0);
+    expect(await engines.runs()).toHaveLength(2);
+    await one.look();
+    expect(await engines.runs()).toHaveLength(3);
   });
 
   it('makes up for few ticks at a time when its input is large', async () => {

@@ -75,13 +75,8 @@ async function startScheduleEngine(
   prepare?.(engine);
   await engine.launch();
   if (admitted) engine.admit();
-  let ended = false;
-  const end = async (): Promise<void> => {
-    if (ended) return;
-    ended = true;
-    await drivenBy(clock, engine.shutdown({ graceMs: 0 }));
-    await prisma.$disconnect();
-  };
+  let stopped: Promise<void> | undefined;
+  const stop = (): Promise<void> => (stopped ??= drivenBy(clock, engine.shutdown({ graceMs: 0 })));
   return {
     engine,
     clock,
@@ -92,9 +87,12 @@ async function startScheduleEngine(
     kill: async () => {
       faults.die();
       await repository.close();
-      await end();
+      await stop();
     },
-    close: end,
+    close: async () => {
+      await stop();
+      await prisma.$disconnect(); // no earlier: a test may let through what was held when the process died
+    },
   };
 }
 

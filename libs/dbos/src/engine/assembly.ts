@@ -61,7 +61,7 @@ export function assemble(options: ResolvedEngineOptions, repository: CheckpointR
     onEnqueued: (queue, delayMs) => dispatcher.offered(queue, delayMs),
   });
   const debouncer = new Debouncer({ ...common, starter, dispatcher });
-  const recoveryLoop = new Recovery({ ...common, onRequeued: () => dispatcher.offered() }, polled);
+  const recoveryLoop = new Recovery({ ...common, onRequeued: () => dispatcher.stirred() }, polled);
   const membership = new Membership(
     {
       ...common,

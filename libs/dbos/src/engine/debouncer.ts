@@ -61,7 +61,7 @@ export class Debouncer {
     const debounced = repository.queues.debounce({ ...place, workflow: starter.compose(call) });
     const whatThen = 'It may have been put off; call again to put it off once more.';
     const id = await patience.with(debounced, `Debouncing "${name}"`, whatThen);
-    this.announce(place.periodMs);
+    this.announce(place);
     return id;
   }
 
@@ -81,7 +81,7 @@ export class Debouncer {
       const id = await this.parts.repository.queues.debounceInWorkflow(bounce, step);
       if (id === undefined) throw run.interrupt(new OwnershipLostError(run.id));
       report.childWorkflowId = id;
-      this.announce(bounce.periodMs);
+      this.announce(bounce);
       return id;
     };
     return checkpoint(scope, { name: `debounce ${name}`, produce });
@@ -109,8 +109,8 @@ export class Debouncer {
     };
   }
 
-  private announce(periodMs: number): void {
-    this.parts.dispatcher.wakeWithin(periodMs);
+  private announce({ queue, periodMs }: Pick<Debounce, 'queue' | 'periodMs'>): void {
+    this.parts.dispatcher.offered(queue, periodMs);
   }
 }
 

@@ -45,10 +45,6 @@ export class DeclaredSchedules {
     this.declared.set(name, { ...defineSchedule(spec, this.parts.codec.serializers), origin });
   }
 
-  has(name: string): boolean {
-    return this.declared.has(name);
-  }
-
   /** @throws InvalidArgumentError where the next launch would undo what is to be done */
   assertNotDeclared(name: string): void {
     const declared = this.declared.get(name);

@@ -49,6 +49,13 @@ export interface DispatcherParts {
   readonly starting: () => Iterable<string>;
 }
 
+/** What was known when a claim was sent. */
+interface SentClaim {
+  readonly executorId: string;
+  readonly limit: number;
+  readonly offers: ReadonlySet<string>;
+}
+
 export class Dispatcher extends Loop {
   /** Rows may be ours that nobody runs: a claim failed on the way, or a run broke off. */
   private mayHaveStrays = false;
@@ -62,8 +69,13 @@ export class Dispatcher extends Loop {
   private starved = false;
   /** Queues in which more waits than their limits let out. */
   private heldBack: ReadonlySet<string> = new Set();
+  /** Queues of which something has ended here since the last claim was sent; its answer may not know of it. */
+  private readonly freed = new Set<string>();
   /** Queues (empty: none) on which something was put here, and which others have not been told of. */
-  private readonly offers = new Set<string>();
+  private offers = new Set<string>();
+  /** When something that is delayed is due next, as far as is known here (monotonic). */
+  private nextDueAt = Number.POSITIVE_INFINITY;
+  private halted = false;
 
   constructor(
     private readonly parts: DispatcherParts,
@@ -101,21 +113,29 @@ export class Dispatcher extends Loop {
    * would all come for it.
    */
   offered(queue = '', delayMs = 0): void {
-    if (delayMs > 0) return this.wakeWithin(delayMs);
+    const isTakenHere = this.parts.runsWorkflows && this.hears(queue);
+    if (delayMs > 0 && isTakenHere) return this.isDueWithin(delayMs);
     this.offers.add(queue);
-    if (!this.parts.runsWorkflows) this.passOn(() => true);
-    else this.wake();
+    if (this.parts.runsWorkflows) this.wake();
+    else this.passOn(this.takeOffers());
   }
 
-  private passOn(isTooMuch: (queue: string) => boolean): void {
-    for (const queue of this.offers)
-      if (isTooMuch(queue)) this.parts.notifier.notify('work', queue);
-    this.offers.clear();
+  /** Something may go on that waits, who knows on which queue; it may be for others to take. */
+  stirred(): void {
+    this.wake();
+    this.parts.notifier.notify('work');
   }
 
   /** Something of a queue has ended here: its limits may let out more. */
   queueFreed(queue: string): void {
+    if (this.halted) return this.passOn([queue]);
+    this.freed.add(queue);
     if (this.heldBack.has(queue)) this.wake();
+  }
+
+  override halt(): void {
+    this.halted = true;
+    super.halt();
   }
 
   async tick(): Promise<number | void> {
@@ -125,20 +145,68 @@ export class Dispatcher extends Loop {
     if (!this.parts.lease.isValid) return undefined; // who may be dead takes nothing
     const limit = Math.min(this.parts.slots.free, MAX_CLAIM);
     this.starved = limit === 0;
-    if (this.starved) {
-      this.passOn(() => true);
-      return this.pauseMs;
-    }
+    if (this.starved) return this.leaveToOthers();
     const executorId = this.parts.identity.id;
-    const { claimed, againInMs, heldBack } = await this.claim(executorId, limit);
+    const offers = this.takeOffers(); // what is put there while the claim is under way is for the next one
+    this.freed.clear();
+    const answer = await this.claim(executorId, limit).catch((error: unknown) => {
+      for (const queue of offers) this.offers.add(queue);
+      throw error;
+    });
+    if (this.halted) return this.giveBack();
+    return this.goOnFrom(answer, { executorId, limit, offers });
+  }
+
+  private async goOnFrom(
+    { claimed, againInMs, heldBack, leftDue }: ClaimAnswer,
+    { executorId, limit, offers }: SentClaim,
+  ): Promise<number | undefined> {
     this.heldBack = new Set(heldBack);
     await this.dispatch(executorId, claimed);
     this.starved = claimed.length === limit;
-    this.passOn((queue) => this.starved || this.heldBack.has(queue) || !this.hears(queue));
-    if (this.starved) return 0;
+    const isTooMuch = (queue: string): boolean =>
+      this.starved || this.heldBack.has(queue) || !this.hears(queue);
+    this.passOn([...[...offers].filter(isTooMuch), ...leftDue]);
+    if (this.starved || heldBack.some((queue) => this.freed.has(queue))) return 0;
     this.parts.recovery.queueDrained();
-    if (againInMs !== null) this.wakeWithin(againInMs);
+    this.nextDueAt = Number.POSITIVE_INFINITY;
+    if (againInMs !== null) this.isDueWithin(againInMs);
     return this.pauseMs;
+  }
+
+  /** There is no slot: whatever waits, or becomes due now, is for others. */
+  private leaveToOthers(): number | undefined {
+    this.passOn(this.takeOffers());
+    const dueInMs = this.nextDueAt - this.parts.clock.monotonic();
+    if (dueInMs > 0) {
+      this.wakeWithin(dueInMs);
+    } else {
+      this.nextDueAt = Number.POSITIVE_INFINITY;
+      this.parts.notifier.notify('work');
+    }
+    return this.pauseMs;
+  }
+
+  /** The answer came after the halt: nothing begins here any more, and others need not wait for the hand-over. */
+  private async giveBack(): Promise<void> {
+    this.mayHaveStrays = true;
+    await this.requeueStrays();
+    this.parts.notifier.notify('work');
+  }
+
+  private isDueWithin(ms: number): void {
+    this.nextDueAt = Math.min(this.nextDueAt, this.parts.clock.monotonic() + ms);
+    this.wakeWithin(ms);
+  }
+
+  private takeOffers(): ReadonlySet<string> {
+    const { offers } = this;
+    this.offers = new Set();
+    return offers;
+  }
+
+  private passOn(queues: Iterable<string>): void {
+    for (const queue of queues) this.parts.notifier.notify('work', queue);
   }
 
   private hears(queue: string): boolean {

@@ -225,11 +225,12 @@ export class Engine {
     workflowIds.forEach((id) => assertIdentifier('A workflow id', id));
     return this.operation('workflows.cancel', async () => {
       const cancelled = await this.repository.workflows.cancel(workflowIds);
-      const { executor, outcomes } = this.parts;
+      const { executor, outcomes, dispatcher } = this.parts;
       for (const id of cancelled) {
         executor.runsOf(id).forEach((run) => run.interrupt(new RunCancelledError(id)));
         outcomes.left(id);
       }
+      if (cancelled.length > 0) dispatcher.stirred(); // others may have waited for their ends
       return cancelled;
     });
   }
@@ -240,7 +241,7 @@ export class Engine {
     workflowIds.forEach((id) => assertIdentifier('A workflow id', id));
     return this.operation('workflows.resume', async () => {
       const resumed = await this.repository.workflows.resume(workflowIds);
-      this.parts.dispatcher.offered();
+      if (resumed.length > 0) this.parts.dispatcher.stirred();
       return resumed;
     });
   }

@@ -89,10 +89,12 @@ export class Queues {
     this.parts.scopes.outsideSteps('Changing a priority');
     workflowIds.forEach((id) => assertIdentifier('A workflow id', id));
     const checked = checkedPriority(priority);
-    const { repository, operation } = this.parts;
-    return operation('queues.setPriority', () =>
-      repository.queues.setPriority(workflowIds, checked),
-    );
+    const { repository, operation, dispatcher } = this.parts;
+    return operation('queues.setPriority', async () => {
+      const changed = await repository.queues.setPriority(workflowIds, checked);
+      if (changed.length > 0) dispatcher.stirred(); // a claim passes by what it finds locked
+      return changed;
+    });
   }
 
   /** Of a workflow that is delayed and has not begun; false when there is none. */
@@ -106,7 +108,7 @@ export class Queues {
         : { delayMs: delayMs('The delay', until) };
     return operation('queues.setDelay', async () => {
       const changed = await repository.queues.setDelay(workflowId, delay);
-      if (changed) dispatcher.wake(); // the claim tells when the next one is due
+      if (changed) dispatcher.stirred(); // the next claim of each process tells it when something is due
       return changed;
     });
   }

@@ -192,8 +192,6 @@ export class Schedules {
     const { registry, queues } = this.parts;
     registry.get(spec.workflow);
     assertScheduleQueue(queues, spec.queue);
-    if (this.declared.has(spec.name))
-      throw new ScheduleExistsError(spec.name, 'declared in the code');
     return defined;
   }
 

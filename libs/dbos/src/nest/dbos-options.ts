@@ -24,8 +24,8 @@ export interface DbosModuleOptions extends Omit<EngineOptions, 'logger'> {
   /**
    * Whether the engine's own statements go straight to the connection pool beneath the Prisma client, prepared, at a
    * third of the cost. It is the client's own pool, no second one; where it cannot be shared, the client is used: one
-   * with a `$queryRaw` extension, with another driver than `@prisma/adapter-pg`, or one that had connected before this
-   * module was made. Default true.
+   * with an extension or a `$queryRaw` of its own, with another driver than `@prisma/adapter-pg`, or one that connects
+   * in its constructor or factory rather than in `onModuleInit` or at its first query. Default true.
    */
   readonly directStatements?: boolean;
   /**

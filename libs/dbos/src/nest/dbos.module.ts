@@ -1,7 +1,6 @@
 /** The module an application imports: puts the parts together and owns the lifecycle. */
-import { setImmediate } from 'node:timers/promises';
 import { Module, type DynamicModule, type Provider } from '@nestjs/common';
-import { DiscoveryModule, ModuleRef } from '@nestjs/core';
+import { DiscoveryModule, ModuleRef, ModulesContainer } from '@nestjs/core';
 import { RegistrationError } from '../core/errors.js';
 import type { QueueOptions } from '../core/queue.js';
 import { SerializerSet } from '../core/serialization/serializer.js';
@@ -23,6 +22,7 @@ import {
 import { DrainFirst } from './drain-first.js';
 import { errorRevival } from './error-revival.js';
 import { NestEngineLogger } from './nest-logger.js';
+import { whenMade } from './provider-made.js';
 import { ScheduleService } from './schedule.service.js';
 import { asyncQueueModule, queueModule, type QueueAsyncOptions } from './queue-module.js';
 import { WorkflowBinder } from './workflow-binder.js';
@@ -32,9 +32,9 @@ import { WorkflowService } from './workflow.service.js';
 const SERVICES: Provider[] = [
   {
     provide: CheckpointRepository,
-    inject: [DBOS_OPTIONS, ModuleRef],
-    useFactory: (options: DbosModuleOptions, container: ModuleRef) =>
-      checkpointRepository(options, container),
+    inject: [DBOS_OPTIONS, ModuleRef, ModulesContainer],
+    useFactory: (options: DbosModuleOptions, container: ModuleRef, modules: ModulesContainer) =>
+      checkpointRepository(options, container, modules),
   },
   {
     provide: Engine,
@@ -115,10 +115,11 @@ function withLifecycle(core: DynamicModule): DynamicModule {
   };
 }
 
-async function checkpointRepository(
+function checkpointRepository(
   options: DbosModuleOptions,
   container: ModuleRef,
-): Promise<CheckpointRepository> {
+  modules: ModulesContainer,
+): CheckpointRepository {
   const { prisma, statementTimeoutMs, sessionUrl, directStatements } = checkOptions(options);
   const { migrate = process.env['NODE_ENV'] !== 'production' } = options;
   const repository = new PrismaCheckpointRepository(() => prismaClient(container, prisma), {
@@ -128,9 +129,14 @@ async function checkpointRepository(
     ...(sessionUrl !== undefined && { session: sessionUrl }),
     ...(directStatements !== undefined && { directStatements }),
   });
-  // Providers of all modules are made side by side: in the next turn most clients exist, and none has connected yet.
-  await setImmediate();
-  await repository.findDriver().catch(() => false); // one that does not exist yet is looked at again at the launch
+  // Many a client connects in its own onModuleInit, and its pool can be shared only before that.
+  whenMade(modules, prisma, () => {
+    try {
+      repository.findDriver();
+    } catch {
+      // No client after all; the launch says so.
+    }
+  });
   return repository;
 }
 

@@ -8,13 +8,14 @@
  */
 import { createHash } from 'node:crypto';
 import { sqlStateOf } from './database-error.js';
+import { COLUMN_TYPES } from './driver-types.js';
 import type { PrismaStatements } from './prisma-client.js';
 import type { DriverPool } from './shared-driver.js';
 
 interface StatementText {
   readonly text: string;
   /** Absent when it is not to be prepared. */
-  readonly name?: string;
+  readonly name?: string | undefined;
 }
 
 const CALL_OF_OURS = /^\s*SELECT [^()]* FROM dbos\.\w+\([^()]*\)\s*$/s;
@@ -42,11 +43,11 @@ export class DriverStatements implements PrismaStatements {
   }
 
   async $queryRawUnsafe<T = unknown>(text: string, ...values: unknown[]): Promise<T> {
-    return (await this.pool.query({ text, values })).rows as T;
+    return (await this.send({ text }, values)).rows as T;
   }
 
   async $executeRawUnsafe(text: string, ...values: unknown[]): Promise<number> {
-    return (await this.pool.query({ text, values })).rowCount ?? 0;
+    return (await this.send({ text }, values)).rowCount ?? 0;
   }
 
   private async run(
@@ -54,14 +55,21 @@ export class DriverStatements implements PrismaStatements {
     values: readonly unknown[],
   ): ReturnType<DriverPool['query']> {
     const { name, text } = textOf(template);
-    if (name === undefined || !this.namesAreKept) return this.pool.query({ text, values });
+    if (name === undefined || !this.namesAreKept) return this.send({ text }, values);
     try {
-      return await this.pool.query({ name, text, values });
+      return await this.send({ name, text }, values);
     } catch (error) {
       if (!NAME_REFUSED.has(sqlStateOf(error) ?? '')) throw error;
       this.namesAreKept = false;
-      return this.pool.query({ text, values });
+      return this.send({ text }, values);
     }
+  }
+
+  private send(
+    { name, text }: StatementText,
+    values: readonly unknown[],
+  ): ReturnType<DriverPool['query']> {
+    return this.pool.query({ name, text, values, types: COLUMN_TYPES });
   }
 }
 

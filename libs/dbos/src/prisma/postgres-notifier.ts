@@ -43,18 +43,31 @@ export class PostgresNotifier implements Notifier {
   private readonly inCleanContext = cleanContext();
   private readonly subscribers = new Map<Topic, Set<Wake>>();
   private readonly waiting = new Map<Topic, Set<string>>();
+  /** What nobody was told of because nobody was known to listen. */
+  private readonly untold = new Set<Topic>();
   private sending: Promise<void> | undefined;
+  private isHeard = false;
   /** What the session listens to has come in: not every connection that listens hears (a pooler's does not). */
   private isProven = false;
   private mustProve = false;
   private hasWarned = false;
   private proof: Timer | undefined;
-  hasAudience = false;
 
   constructor(private readonly parts: NotifierParts) {}
 
   get isListening(): boolean {
     return this.isProven && this.parts.listens();
+  }
+
+  get hasAudience(): boolean {
+    return this.isHeard;
+  }
+
+  set hasAudience(isHeard: boolean) {
+    this.isHeard = isHeard;
+    if (!isHeard) return;
+    for (const topic of this.untold) this.notify(topic);
+    this.untold.clear();
   }
 
   subscribe(topic: Topic, wake: Wake): void {
@@ -63,7 +76,10 @@ export class PostgresNotifier implements Notifier {
   }
 
   notify(topic: Topic, subject = ''): void {
-    if (!this.hasAudience) return;
+    if (!this.isHeard) {
+      this.untold.add(topic);
+      return;
+    }
     const subjects = this.waiting.get(topic) ?? new Set();
     this.waiting.set(topic, subjects.add(subject));
     this.sendSoon();
@@ -154,10 +170,11 @@ export class PostgresNotifier implements Notifier {
   }
 }
 
-/** None at all: they were too many to be sent, or it is nothing of ours. */
+/** Undefined when it may be about anything: one was left out, they were too many to be sent, or it is nothing of ours. */
 function subjectsOf(sent: unknown): readonly string[] | undefined {
-  const isList = Array.isArray(sent) && sent.every((subject) => typeof subject === 'string');
-  return isList && sent.length > 0 ? sent : undefined;
+  const areNamed =
+    Array.isArray(sent) && sent.every((subject) => typeof subject === 'string' && subject !== '');
+  return areNamed && sent.length > 0 ? sent : undefined;
 }
 
 function parsed(payload: string | undefined): Notification | undefined {

@@ -92,9 +92,9 @@ export class PrismaCheckpointRepository extends CheckpointRepository {
    * To be called as soon as the client exists: once it has connected, its pool can be shared no more.
    * @returns whether it can be
    */
-  async findDriver(): Promise<boolean> {
+  findDriver(): boolean {
     if (this.options.directStatements === false) return false;
-    return (await SharedDriver.beneath(this.client())) !== undefined;
+    return SharedDriver.beneath(this.client()) !== undefined;
   }
 
   async prepare(): Promise<void> {
@@ -121,7 +121,7 @@ export class PrismaCheckpointRepository extends CheckpointRepository {
 
   private async takeShortcut(client: PrismaClientLike): Promise<DriverPool | undefined> {
     if (this.options.directStatements === false) return undefined;
-    const used = await (await SharedDriver.beneath(client))?.use();
+    const used = await SharedDriver.beneath(client)?.use();
     if (!used) return undefined;
     this.shortcut = { statements: new DriverStatements(used.pool), release: used.release };
     return used.pool;

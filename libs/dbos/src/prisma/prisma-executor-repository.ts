@@ -100,7 +100,12 @@ export class PrismaExecutorRepository implements ExecutorRepository {
             FROM dbos.executors e
            WHERE id = ANY(${[...ids]}::text[])
              AND dead_at IS NOT NULL
-             AND NOT EXISTS (SELECT FROM dbos.workflows w WHERE w.status = 'PENDING' AND w.executor_id = e.id)
+             AND e.id IS DISTINCT FROM ( -- one index probe, whatever the statistics say
+                   SELECT w.executor_id
+                     FROM dbos.workflows w
+                    WHERE w.status = 'PENDING' AND w.executor_id >= e.id COLLATE "default"
+                    ORDER BY w.executor_id
+                    LIMIT 1)
              FOR UPDATE SKIP LOCKED
         )
         DELETE FROM dbos.executors e USING buried WHERE e.id = buried.id

@@ -31,6 +31,7 @@ interface ClaimRow {
   input: string;
   againInMs: number | null;
   heldBack: string[];
+  leftDue: string[];
 }
 
 interface BounceRow {
@@ -55,7 +56,7 @@ export class PrismaQueueRepository implements QueueRepository {
     const rows = await this.database.once<ClaimRow>(
       (client) => client.$queryRaw`
         SELECT id, name, epoch, recovery_attempts AS "recoveryAttempts", failures, queue, serialization, input,
-               again_in_ms AS "againInMs", contended AS "heldBack"
+               again_in_ms AS "againInMs", contended AS "heldBack", left_due AS "leftDue"
           FROM dbos.claim_workflows(${executorId}, ${[...names]}::text[], ${listening}::json, ${limit}::integer,
                                     ${expiresAt}::timestamptz)`,
       { timeoutMs: validForMs },
@@ -70,6 +71,7 @@ export class PrismaQueueRepository implements QueueRepository {
       }),
       againInMs: rest?.againInMs ?? null,
       heldBack: rest?.heldBack ?? [],
+      leftDue: rest?.leftDue ?? [],
     };
   }
 
@@ -82,7 +84,7 @@ export class PrismaQueueRepository implements QueueRepository {
     // SKIP LOCKED: one row that a frozen process holds locked must not hold up all the others.
     return this.database.query(
       (client) => client.$queryRaw`
-        WITH orphan AS (
+        WITH orphan AS MATERIALIZED (
           SELECT id
             FROM dbos.workflows
            WHERE status = 'PENDING'
@@ -96,7 +98,7 @@ export class PrismaQueueRepository implements QueueRepository {
            SET status = 'ENQUEUED', executor_id = NULL, updated_at = now(),
                recovery_attempts = w.recovery_attempts + ${countsAsRecovery ? 1 : 0}
           FROM orphan
-         WHERE w.id = orphan.id
+         WHERE w.id = ANY (ARRAY[orphan.id]) -- one index probe for each, whatever the statistics say
         RETURNING w.id, w.name`,
     );
   }
@@ -107,17 +109,27 @@ export class PrismaQueueRepository implements QueueRepository {
     const rows = JSON.stringify(
       queues.map(({ name, limits }) => ({ name, ...limitColumns(limits), declared: limits })),
     );
+    // A change waits for the claims that go by what was, in the order in which claims wait for each other.
     await this.database.query<{ name: string }>(
       (client) => client.$queryRaw`
+        WITH given AS MATERIALIZED (
+          SELECT given.*
+            FROM jsonb_to_recordset(${rows}::jsonb) AS given(
+                   name text, concurrency integer, worker_concurrency integer, rate_limit integer,
+                   rate_period_ms integer, is_partitioned boolean, partition_concurrency integer,
+                   partition_rate_limit integer, partition_rate_period_ms integer, declared jsonb)
+           WHERE NOT EXISTS (SELECT FROM dbos.queues q WHERE q.name = given.name AND q.declared = given.declared)
+           ORDER BY given.name COLLATE "C"
+        ), turn AS MATERIALIZED (
+          SELECT dbos.take_turn(given.name, true) FROM given
+        )
         INSERT INTO dbos.queues AS q (
                  name, concurrency, worker_concurrency, rate_limit, rate_period_ms, is_partitioned,
                  partition_concurrency, partition_rate_limit, partition_rate_period_ms, declared)
         SELECT given.*
-          FROM jsonb_to_recordset(${rows}::jsonb) AS given(
-                 name text, concurrency integer, worker_concurrency integer, rate_limit integer,
-                 rate_period_ms integer, is_partitioned boolean, partition_concurrency integer,
-                 partition_rate_limit integer, partition_rate_period_ms integer, declared jsonb)
-         ORDER BY given.name
+          FROM given
+         WHERE (SELECT count(*) FROM turn) > 0
+         ORDER BY given.name COLLATE "C"
             ON CONFLICT (name) DO UPDATE
            SET concurrency = EXCLUDED.concurrency, worker_concurrency = EXCLUDED.worker_concurrency,
                rate_limit = EXCLUDED.rate_limit, rate_period_ms = EXCLUDED.rate_period_ms,
@@ -146,6 +158,7 @@ export class PrismaQueueRepository implements QueueRepository {
     const row = limitColumns(limits);
     const rows = await this.database.query<{ name: string }>(
       (client) => client.$queryRaw`
+        WITH turn AS MATERIALIZED (SELECT dbos.take_turn(${name}, true))
         UPDATE dbos.queues
            SET concurrency = ${row.concurrency}::integer, worker_concurrency = ${row.worker_concurrency}::integer,
                rate_limit = ${row.rate_limit}::integer, rate_period_ms = ${row.rate_period_ms}::integer,
@@ -153,6 +166,7 @@ export class PrismaQueueRepository implements QueueRepository {
                partition_concurrency = ${row.partition_concurrency}::integer,
                partition_rate_limit = ${row.partition_rate_limit}::integer,
                partition_rate_period_ms = ${row.partition_rate_period_ms}::integer, updated_at = now()
+          FROM turn
          WHERE name = ${name}
         RETURNING name`,
     );
@@ -162,7 +176,12 @@ export class PrismaQueueRepository implements QueueRepository {
   async setPaused(name: string, paused: boolean): Promise<boolean> {
     const rows = await this.database.query<{ name: string }>(
       (client) => client.$queryRaw`
-        UPDATE dbos.queues SET paused = ${paused}::boolean, updated_at = now() WHERE name = ${name} RETURNING name`,
+        WITH turn AS MATERIALIZED (SELECT dbos.take_turn(${name}, true))
+        UPDATE dbos.queues
+           SET paused = ${paused}::boolean, updated_at = now()
+          FROM turn
+         WHERE name = ${name}
+        RETURNING name`,
     );
     return rows.length > 0;
   }
@@ -172,7 +191,9 @@ export class PrismaQueueRepository implements QueueRepository {
     const [row] = await this.database.query<QueueCounts>(
       (client) => client.$queryRaw`
         SELECT waiting.enqueued + in_partitions.enqueued AS enqueued,
-               (SELECT count(*)::int FROM dbos.workflows WHERE status = 'DELAYED' AND queue = ${name}) AS delayed,
+               (SELECT count(*)::int
+                  FROM dbos.workflows
+                 WHERE status = 'DELAYED' AND wake_at IS NOT NULL AND queue = ${name}) AS delayed,
                (SELECT count(*)::int FROM dbos.workflows WHERE status = 'PENDING' AND queue = ${name}) AS pending,
                least(waiting.oldest, in_partitions.oldest) AS "oldestEnqueuedAt"
           FROM (SELECT count(*)::int AS enqueued, min(created_at) AS oldest
@@ -188,16 +209,19 @@ export class PrismaQueueRepository implements QueueRepository {
   async setPriority(workflowIds: readonly string[], priority: number): Promise<string[]> {
     const rows = await this.database.query<{ id: string }>(
       (client) => client.$queryRaw`
-        WITH target AS (
-          SELECT id FROM dbos.workflows
-           WHERE id = ANY(${[...workflowIds]}::text[]) AND status IN ('ENQUEUED', 'DELAYED')
-           ORDER BY id
-             FOR NO KEY UPDATE
+        WITH asked AS MATERIALIZED (
+          SELECT DISTINCT id COLLATE "C" AS id FROM unnest(${[...workflowIds]}::text[]) AS asked(id) ORDER BY 1
+        ), target AS MATERIALIZED (
+          SELECT asked.id
+            FROM asked
+           CROSS JOIN LATERAL (
+                   SELECT w.status FROM dbos.workflows w WHERE w.id = asked.id LIMIT 1 FOR NO KEY UPDATE) AS locked
+           WHERE locked.status IN ('ENQUEUED', 'DELAYED')
         )
         UPDATE dbos.workflows w
            SET priority = ${priority}::integer, updated_at = now()
           FROM target
-         WHERE w.id = target.id
+         WHERE w.id = ANY (ARRAY[target.id])
         RETURNING w.id`,
     );
     return rows.map(({ id }) => id);

@@ -35,8 +35,7 @@ export class PrismaStepRepository implements StepRepository {
         SELECT workflow_id AS "workflowId", step_id AS "stepId", name, epoch, serialization, output, error,
                child_workflow_id AS "childWorkflowId", attempts, started_at AS "startedAt",
                completed_at AS "completedAt"
-          FROM dbos.steps
-         WHERE workflow_id = ANY(${[...workflowIds]}::text[])`,
+          FROM dbos.step_histories(${[...workflowIds]}::text[])`,
     );
     return rows.map(stepRecord);
   }

@@ -1,4 +1,10 @@
-/** Workflows in PostgreSQL: starts and settlements through the write pipelines, the rest one statement each. */
+/**
+ * Workflows in PostgreSQL: starts and settlements through the write pipelines, the rest one statement each.
+ *
+ * What is asked for by id is looked up by id, one row at a time: `CROSS JOIN LATERAL (… LIMIT 1)`, and for updates
+ * `= ANY (ARRAY[…])`. A plain join leaves the planner the choice to read the table, or all that is in some status,
+ * whenever its statistics lag behind.
+ */
 import type { Owner } from '../core/owner.js';
 import type {
   ListedWorkflow,
@@ -44,6 +50,21 @@ interface WorkflowRow {
   completedAt: Date | null;
   updatedAt: Date;
 }
+
+/** Rows that one statement moves at most: bounds its locks and its time. */
+const BATCH_SIZE = 1_000;
+
+/** Nobody waits for an exact count of a million; a probe that made one would fail for its own slowness. */
+const COUNT_LIMIT = 10_000;
+
+/** Unfinished, or given up: what reports count. */
+const COUNTED: readonly WorkflowStatus[] = [
+  'PENDING',
+  'ENQUEUED',
+  'DELAYED',
+  'SUSPENDED',
+  'MAX_RECOVERY_ATTEMPTS_EXCEEDED',
+];
 
 export class PrismaWorkflowRepository implements WorkflowRepository {
   constructor(
@@ -95,7 +116,7 @@ export class PrismaWorkflowRepository implements WorkflowRepository {
          CROSS JOIN LATERAL (
                  SELECT *
                    FROM dbos.workflows w
-                  WHERE w.status = asked.status AND w.seq < coalesce(${before ?? null}::bigint, 9223372036854775807)
+                  WHERE w.status = asked.status COLLATE "C" AND w.seq < coalesce(${before ?? null}::bigint, 9223372036854775807)
                   ORDER BY w.seq DESC
                   LIMIT ${limit}::integer) AS page
          ORDER BY page.seq DESC
@@ -109,11 +130,15 @@ export class PrismaWorkflowRepository implements WorkflowRepository {
     // Payloads only of what has ended: the others are asked for again and again.
     const rows = await this.database.query<Row>(
       (client) => client.$queryRaw`
-        SELECT id, status, outcome_serialization AS "outcomeSerialization",
-               CASE WHEN completed_at IS NOT NULL THEN output END AS output,
-               CASE WHEN completed_at IS NOT NULL THEN error END AS error
-          FROM dbos.workflows
-         WHERE id = ANY(${[...ids]}::text[])`,
+        SELECT found.*
+          FROM unnest(${[...ids]}::text[]) AS asked(id)
+         CROSS JOIN LATERAL (
+                 SELECT w.id, w.status, w.outcome_serialization AS "outcomeSerialization",
+                        CASE WHEN w.completed_at IS NOT NULL THEN w.output END AS output,
+                        CASE WHEN w.completed_at IS NOT NULL THEN w.error END AS error
+                   FROM dbos.workflows w
+                  WHERE w.id = asked.id
+                  LIMIT 1) AS found`,
     );
     const ended: WorkflowOutcome[] = [];
     const present = new Set<string>();
@@ -129,17 +154,19 @@ export class PrismaWorkflowRepository implements WorkflowRepository {
     // Locks in the order of ids, as every statement does that may wait for several rows.
     const rows = await this.database.query<{ id: string }>(
       (client) => client.$queryRaw`
-        WITH target AS (
-          SELECT id FROM dbos.workflows
-           WHERE id = ANY(${[...ids]}::text[])
-             AND status IN ('PENDING', 'ENQUEUED', 'DELAYED', 'SUSPENDED')
-           ORDER BY id
-             FOR NO KEY UPDATE
+        WITH asked AS MATERIALIZED (
+          SELECT DISTINCT id COLLATE "C" AS id FROM unnest(${[...ids]}::text[]) AS asked(id) ORDER BY 1
+        ), target AS MATERIALIZED (
+          SELECT asked.id
+            FROM asked
+           CROSS JOIN LATERAL (
+                   SELECT w.status FROM dbos.workflows w WHERE w.id = asked.id LIMIT 1 FOR NO KEY UPDATE) AS locked
+           WHERE locked.status IN ('PENDING', 'ENQUEUED', 'DELAYED', 'SUSPENDED')
         )
         UPDATE dbos.workflows w
            SET status = 'CANCELLED', executor_id = NULL, wake_at = NULL, completed_at = now(), updated_at = now()
           FROM target
-         WHERE w.id = target.id
+         WHERE w.id = ANY (ARRAY[target.id])
         RETURNING w.id`,
     );
     return rows.map(({ id }) => id);
@@ -149,39 +176,36 @@ export class PrismaWorkflowRepository implements WorkflowRepository {
     // A PENDING workflow runs or will be recovered; a fenced copy of it would only repeat work.
     const rows = await this.database.query<{ id: string }>(
       (client) => client.$queryRaw`
-        WITH target AS (
-          SELECT id FROM dbos.workflows
-           WHERE id = ANY(${[...ids]}::text[])
-             AND status IN ('DELAYED', 'CANCELLED', 'MAX_RECOVERY_ATTEMPTS_EXCEEDED', 'SUSPENDED')
-           ORDER BY id
-             FOR NO KEY UPDATE
+        WITH asked AS MATERIALIZED (
+          SELECT DISTINCT id COLLATE "C" AS id FROM unnest(${[...ids]}::text[]) AS asked(id) ORDER BY 1
+        ), target AS MATERIALIZED (
+          SELECT asked.id
+            FROM asked
+           CROSS JOIN LATERAL (
+                   SELECT w.status FROM dbos.workflows w WHERE w.id = asked.id LIMIT 1 FOR NO KEY UPDATE) AS locked
+           WHERE locked.status IN ('DELAYED', 'CANCELLED', 'MAX_RECOVERY_ATTEMPTS_EXCEEDED', 'SUSPENDED')
         )
         UPDATE dbos.workflows w
            SET status = 'ENQUEUED', executor_id = NULL, recovery_attempts = 0, wake_at = NULL, error = NULL,
-               deduplication_id = CASE WHEN w.completed_at IS NULL THEN w.deduplication_id END, debounce_key = NULL, completed_at = NULL, updated_at = now()
+               deduplication_id = CASE WHEN w.completed_at IS NULL THEN w.deduplication_id END,
+               debounce_key = NULL, completed_at = NULL, updated_at = now()
           FROM target
-         WHERE w.id = target.id
+         WHERE w.id = ANY (ARRAY[target.id])
         RETURNING w.id`,
     );
     return rows.map(({ id }) => id);
   }
 
   async resumeSuspended(names: readonly string[]): Promise<string[]> {
-    const rows = await this.database.query<{ id: string }>(
-      (client) => client.$queryRaw`
-        WITH target AS (
-          SELECT id FROM dbos.workflows
-           WHERE status = 'SUSPENDED' AND name = ANY(${[...names]}::text[])
-           ORDER BY seq
-             FOR NO KEY UPDATE SKIP LOCKED
-        )
-        UPDATE dbos.workflows w
-           SET status = 'ENQUEUED', recovery_attempts = 0, error = NULL, updated_at = now()
-          FROM target
-         WHERE w.id = target.id
-        RETURNING w.id`,
-    );
-    return rows.map(({ id }) => id);
+    const resumed: string[] = [];
+    for (;;) {
+      const batch = await this.database.query<{ id: string }>(
+        (client) => client.$queryRaw`
+          SELECT id FROM dbos.resume_suspended(${[...names]}::text[], ${BATCH_SIZE}::integer)`,
+      );
+      resumed.push(...batch.map(({ id }) => id));
+      if (batch.length < BATCH_SIZE) return resumed;
+    }
   }
 
   async countUnfinished(names: readonly string[]): Promise<UnfinishedCounts> {
@@ -191,21 +215,10 @@ export class PrismaWorkflowRepository implements WorkflowRepository {
       count: number;
       oldest: Date;
     }
-    // One branch for each partial index: a list of statuses would read the whole history.
     const rows = await this.database.query<Row>(
       (client) => client.$queryRaw`
-        SELECT name, status, count(*)::int AS count, min(created_at) AS oldest
-          FROM (SELECT name, status, created_at FROM dbos.workflows WHERE status = 'PENDING'
-                 UNION ALL
-                SELECT name, status, created_at FROM dbos.workflows WHERE status = 'ENQUEUED'
-                 UNION ALL
-                SELECT name, status, created_at FROM dbos.workflows WHERE status = 'DELAYED'
-                 UNION ALL
-                SELECT name, status, created_at FROM dbos.workflows WHERE status = 'SUSPENDED'
-                 UNION ALL
-                SELECT name, status, created_at FROM dbos.workflows
-                 WHERE status = 'MAX_RECOVERY_ATTEMPTS_EXCEEDED') AS unfinished
-         GROUP BY name, status`,
+        SELECT name, status, workflows AS count, oldest
+          FROM dbos.count_workflows(${COUNTED}::text[], ${COUNT_LIMIT}::integer)`,
     );
     const count = (status: WorkflowStatus): number =>
       rows.reduce((sum, row) => (row.status === status ? sum + row.count : sum), 0);

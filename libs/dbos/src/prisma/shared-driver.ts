@@ -6,6 +6,7 @@
  * last of them lets go of it.
  */
 import type { ClientConfig } from 'pg';
+import type { ColumnTypes } from './driver-types.js';
 import type { PrismaClientLike } from './prisma-client.js';
 
 /** What `pg.Pool` has, by shape: the library is coupled to no version of it. */
@@ -13,9 +14,10 @@ export interface DriverPool {
   /** How its connections are made. */
   readonly options?: ClientConfig;
   query(statement: {
-    readonly name?: string;
+    readonly name: string | undefined;
     readonly text: string;
     readonly values: readonly unknown[];
+    readonly types: ColumnTypes;
   }): Promise<{ readonly rows: unknown[]; readonly rowCount: number | null }>;
 }
 
@@ -26,16 +28,29 @@ interface DriverAdapter {
 }
 
 interface DriverAdapterFactory {
-  readonly provider: string;
+  readonly adapterName: string;
+  /** A pool that the application made itself. */
+  readonly externalPool?: unknown;
+  readonly options?: { readonly disposeExternalPool?: boolean };
   connect(): Promise<DriverAdapter>;
+}
+
+/** What makes the client's pool, within it. */
+interface ClientEngine {
+  /** Told of everything the engine does, before it does it. */
+  tracingHelper: object;
+  start(): Promise<void>;
 }
 
 /** The parts of a Prisma 7 client that are looked at; each is checked before it is used. */
 interface ClientInternals {
   readonly _engineConfig?: { readonly adapter?: Partial<DriverAdapterFactory> };
-  readonly _connectionPromise?: unknown;
+  readonly _engine?: Partial<ClientEngine>;
   readonly _extensions?: { isEmpty(): boolean };
 }
+
+/** The one adapter whose pool is known to be that of `pg`. */
+const ADAPTER = '@prisma/adapter-pg';
 
 /** One for each factory, so that every engine over a client finds the same. */
 const drivers = new WeakMap<object, SharedDriver>();
@@ -52,13 +67,13 @@ export class SharedDriver {
    * statements are not Prisma's own (an extension, a test double), it uses another driver, or it made a pool of its
    * own before anybody could ask.
    */
-  static async beneath(client: PrismaClientLike): Promise<SharedDriver | undefined> {
+  static beneath(client: PrismaClientLike): SharedDriver | undefined {
     const factory = factoryOf(client);
     if (!factory) return undefined;
     const known = drivers.get(factory);
     if (known) return known;
-    if (hasConnected(client) && !(await poolIsGiven(factory))) return undefined;
-    return drivers.get(factory) ?? SharedDriver.install(factory);
+    if (hasConnected(client) && !poolStays(factory)) return undefined;
+    return SharedDriver.install(factory);
   }
 
   private static install(factory: DriverAdapterFactory): SharedDriver | undefined {
@@ -85,10 +100,10 @@ export class SharedDriver {
   private async connectClient(): Promise<DriverAdapter> {
     if (this.servesClient) return this.connectAnew();
     this.servesClient = true;
-    const letGo = once(async () => {
+    const letGo = async (): Promise<void> => {
       this.servesClient = false;
       await this.release();
-    });
+    };
     try {
       const adapter = await this.acquire();
       return Object.create(adapter, { dispose: { value: letGo } }) as DriverAdapter;
@@ -99,39 +114,51 @@ export class SharedDriver {
   }
 
   private async acquire(): Promise<DriverAdapter> {
-    this.connected ??= this.connectAnew();
+    const connecting = (this.connected ??= this.connectAnew());
     this.users += 1;
     try {
-      return await this.connected;
+      return await connecting;
     } catch (error) {
       this.users -= 1;
-      this.connected = undefined;
+      if (this.connected === connecting) this.connected = undefined;
       throw error;
     }
   }
 
   private async release(): Promise<void> {
+    const { connected } = this;
     this.users -= 1;
     if (this.users > 0) return;
-    const adapter = await this.connected;
-    if (this.users > 0) return; // taken up again meanwhile
-    this.connected = undefined;
-    await adapter?.dispose();
+    this.connected = undefined; // whoever comes now connects anew, and none lets go of the same pool twice
+    await (await connected)?.dispose();
   }
 }
 
 function factoryOf(client: PrismaClientLike): DriverAdapterFactory | undefined {
   const { _engineConfig, _extensions } = client as ClientInternals;
   const adapter = _engineConfig?.adapter;
-  if (adapter?.provider !== 'postgres' || typeof adapter.connect !== 'function') return undefined;
+  if (adapter?.adapterName !== ADAPTER || typeof adapter.connect !== 'function') return undefined;
   if (_extensions?.isEmpty() === false || !hasOwnStatements(client)) return undefined;
   return adapter as DriverAdapterFactory;
 }
 
-/** Whether `$connect()` was called: the client has its pool by then. */
+/**
+ * Whether the client has its pool, or is about to. It keeps that to itself, so it is told to connect with its way
+ * barred: one that has none stumbles before it has done anything. One that is built otherwise counts as connected.
+ */
 function hasConnected(client: PrismaClientLike): boolean {
-  const { _connectionPromise } = client as ClientInternals;
-  return _connectionPromise !== undefined;
+  const { _engine: engine } = client as ClientInternals;
+  const { tracingHelper } = engine ?? {};
+  if (typeof engine?.start !== 'function' || tracingHelper === undefined) return true;
+  let hasStumbled = false;
+  const bar = (): never => {
+    hasStumbled = true;
+    throw new Error('Nothing is to be connected yet.');
+  };
+  engine.tracingHelper = { runInChildSpan: bar };
+  engine.start().catch(() => undefined);
+  engine.tracingHelper = tracingHelper;
+  return !hasStumbled;
 }
 
 /**
@@ -148,13 +175,9 @@ function hasOwnStatements(client: PrismaClientLike): boolean {
   return original !== undefined && original === client.$queryRaw;
 }
 
-/** Whether all adapters of the factory use one pool, which the application made itself. Making one connects nothing. */
-async function poolIsGiven(factory: DriverAdapterFactory): Promise<boolean> {
-  const [one, other] = await Promise.all([factory.connect(), factory.connect()]);
-  const isShared =
-    one.underlyingDriver !== undefined && one.underlyingDriver() === other.underlyingDriver?.();
-  await Promise.all([one.dispose(), other.dispose()]);
-  return isShared;
+/** Whether the pool is the application's own, and stays open when the client lets go of it. */
+function poolStays({ externalPool, options }: DriverAdapterFactory): boolean {
+  return isPool(externalPool) && options?.disposeExternalPool !== true;
 }
 
 function isPool(driver: unknown): driver is DriverPool {

@@ -78,8 +78,12 @@ export class TransitionPipeline {
       (client) => client.$queryRaw`
         SELECT asked.workflow_id AS "workflowId", asked.epoch, asked.step_id AS "stepId"
           FROM jsonb_to_recordset(${asked}::jsonb) AS asked(workflow_id text, step_id text, epoch int)
-          JOIN dbos.steps s USING (workflow_id, step_id)
-         WHERE s.epoch <> asked.epoch`,
+         CROSS JOIN LATERAL ( -- by the primary key
+                 SELECT s.epoch
+                   FROM dbos.steps s
+                  WHERE s.workflow_id = asked.workflow_id AND s.step_id = asked.step_id
+                  LIMIT 1) AS standing
+         WHERE standing.epoch <> asked.epoch`,
     );
     return new Set(rows.map((row) => `${runKey(row)}\n${row.stepId}`));
   }
@@ -100,9 +104,11 @@ export class TransitionPipeline {
     if (settled.length === 0) return new Set();
     const rows = await this.database.query<Pick<AnswerRow, 'workflowId' | 'epoch'>>(
       (client) => client.$queryRaw`
-        SELECT w.id AS "workflowId", w.epoch
+        SELECT asked.workflow_id AS "workflowId", asked.epoch
           FROM jsonb_to_recordset(${JSON.stringify(settled)}::jsonb) AS asked(workflow_id text, epoch int, status text)
-          JOIN dbos.workflows w ON w.id = asked.workflow_id AND w.epoch = asked.epoch AND w.status = asked.status`,
+         CROSS JOIN LATERAL ( -- by the primary key
+                 SELECT w.epoch, w.status FROM dbos.workflows w WHERE w.id = asked.workflow_id LIMIT 1) AS standing
+         WHERE standing.epoch = asked.epoch AND standing.status = asked.status`,
     );
     return new Set(rows.map(runKey));
   }

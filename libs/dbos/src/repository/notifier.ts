@@ -17,7 +17,10 @@ export interface Notifier {
   /** Whether notifications of others come in; then polling may be rare. */
   readonly isListening: boolean;
 
-  /** Whether anybody else listens. While nobody does, nothing is sent; whoever joins says so. */
+  /**
+   * Whether anybody else listens; whoever joins says so. While nobody is known to, nothing is sent, but made up for: a
+   * listener whose session broke and came back is not known again at once.
+   */
   hasAudience: boolean;
 
   /**

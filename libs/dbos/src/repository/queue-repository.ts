@@ -41,6 +41,8 @@ export interface ClaimAnswer {
   readonly againInMs: number | null;
   /** Queues in which more waits than their limits let out now. */
   readonly heldBack: readonly string[];
+  /** Queues (empty: none) of what became due with this claim and was not taken by it; nobody else knows of it. */
+  readonly leftDue: readonly string[];
 }
 
 export interface Requeue {
@@ -113,10 +115,16 @@ export interface QueueRepository {
 
   find(name: string): Promise<QueueRecord | undefined>;
 
-  /** Sets all limits of a queue, for all processes, from the next claim on; false when there is no such queue. */
+  /**
+   * Sets all limits of a queue, for all processes; false when there is no such queue. When it resolves, no claim goes by
+   * the former limits any more.
+   */
   configure(name: string, limits: QueueLimits): Promise<boolean>;
 
-  /** While paused nothing of a queue is claimed; what runs goes on. False when there is no such queue. */
+  /**
+   * While paused nothing of a queue is claimed; what runs goes on. When it resolves, no claim is under way that does not
+   * know of it. False when there is no such queue.
+   */
   setPaused(name: string, paused: boolean): Promise<boolean>;
 
   counts(name: string): Promise<QueueCounts>;

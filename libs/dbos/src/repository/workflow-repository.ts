@@ -97,7 +97,7 @@ export interface StrandedWorkflows {
     'no workflow of this name is registered here' | 'the code does not match the history';
 }
 
-/** Unfinished workflows, counted by what they wait for. */
+/** Unfinished workflows, counted by what they wait for; of each kind the oldest 10,000 at most. */
 export interface UnfinishedCounts {
   readonly pending: number;
   readonly enqueued: number;

@@ -16,6 +16,15 @@ CREATE INDEX workflows_enqueued_idx ON dbos.workflows (queue, priority, seq)
 CREATE INDEX workflows_partition_idx ON dbos.workflows (queue, partition_key, priority, seq)
   WHERE status = 'ENQUEUED' AND partition_key IS NOT NULL;
 
+-- The same as before, but for a condition on the column that stands in the statements they are for and in no others: while
+-- the statistics know of nothing pending or delayed, every index of such rows looks empty, and the planner takes any.
+DROP INDEX dbos.workflows_pending_idx;
+CREATE INDEX workflows_pending_idx ON dbos.workflows (executor_id)
+  WHERE status = 'PENDING' AND executor_id IS NOT NULL;
+DROP INDEX dbos.workflows_delayed_idx;
+CREATE INDEX workflows_delayed_idx ON dbos.workflows (wake_at)
+  WHERE status = 'DELAYED' AND wake_at IS NOT NULL;
+
 -- What a queue has at work, against its concurrency.
 CREATE INDEX workflows_at_work_idx ON dbos.workflows (queue, partition_key)
   WHERE status = 'PENDING' AND queue IS NOT NULL;
@@ -28,7 +37,7 @@ CREATE UNIQUE INDEX workflows_deduplication_idx ON dbos.workflows (queue, dedupl
 CREATE UNIQUE INDEX workflows_debounce_idx ON dbos.workflows (name, debounce_key)
   WHERE debounce_key IS NOT NULL AND status = 'DELAYED';
 
--- One row for each queue; its lock is what claims under shared limits take turns by. A handful of rows.
+-- One row for each queue. A handful of rows.
 CREATE TABLE dbos.queues (
   name                     text        COLLATE "C" NOT NULL,
   concurrency              integer,                               -- at work at once, all processes together
@@ -57,8 +66,10 @@ CREATE TABLE dbos.queue_claims (
 );
 CREATE INDEX queue_claims_idx ON dbos.queue_claims (queue, partition_key, claimed_at);
 
--- Newest first within a status, whatever the status and however many others there are.
-CREATE INDEX workflows_status_idx ON dbos.workflows (status, seq);
+-- Newest first within a status, whatever the status and however many others there are. Its collation is not that of the
+-- column, so that only who says COLLATE "C" can use it: a claim that found it beside the indexes of the active sets would
+-- take either, for to statistics that know of nothing active both look empty, and read all that waits.
+CREATE INDEX workflows_status_idx ON dbos.workflows (status COLLATE "C", seq);
 
 -- It serves what these were for.
 DROP INDEX dbos.workflows_suspended_idx;

@@ -23,17 +23,19 @@ AS $$
 #variable_conflict use_column
 BEGIN
   RETURN QUERY
-  WITH given AS MATERIALIZED (
-    SELECT given.*, coalesce(given.run_at, now() + given.delay_ms * interval '1 millisecond') AS wake_at
+  WITH given AS MATERIALIZED ( -- in the order of arrival
+    SELECT given.*, coalesce(given.run_at, now() + given.delay_ms * interval '1 millisecond') AS wake_at,
+           nextval('dbos.workflows_seq_seq') AS seq
       FROM json_to_recordset(workflows) AS given(
              id text, name text, executor_id text, parent_id text, application_version text, attributes jsonb,
              serialization text, input text, queue text, priority integer, partition_key text, deduplication_id text,
              delay_ms float8, run_at timestamptz)
-  ), created AS (
-    INSERT INTO dbos.workflows AS w (id, name, status, executor_id, epoch, parent_id, application_version,
+  ), created AS ( -- in the order of the keys, so that two batches cannot wait for each other
+    INSERT INTO dbos.workflows AS w (id, seq, name, status, executor_id, epoch, parent_id, application_version,
                                      attributes, serialization, input, queue, priority, partition_key,
                                      deduplication_id, wake_at, started_at)
-    SELECT given.id, given.name,
+           OVERRIDING SYSTEM VALUE
+    SELECT given.id, given.seq, given.name,
            CASE WHEN given.executor_id IS NOT NULL THEN 'PENDING'
                 WHEN given.wake_at > now() THEN 'DELAYED'
                 ELSE 'ENQUEUED' END,
@@ -43,6 +45,7 @@ BEGIN
            CASE WHEN given.wake_at > now() THEN given.wake_at END,
            CASE WHEN given.executor_id IS NOT NULL THEN now() END
       FROM given
+     ORDER BY given.queue COLLATE "C", given.deduplication_id COLLATE "C", given.id COLLATE "C"
         ON CONFLICT DO NOTHING
     RETURNING w.id, w.name, w.status, w.executor_id, w.epoch
   ), taken AS MATERIALIZED (
@@ -76,6 +79,9 @@ $$;
 -- order of ids, so that two batches cannot wait for each other.
 --
 -- `standing` steps contradict what their run believes; a run that they contradict is not settled.
+--
+-- `= ANY (ARRAY[...])` can be neither hashed nor merged, which leaves one index probe for each row: a plan that was made
+-- while the tables were small would else walk the whole of an index, for no sequential scan stands in its way.
 --
 -- `extras` is what few of them bring with them, and null for most (`write_extras`).
 CREATE FUNCTION dbos.write_transitions(runs json, steps json, settlements json, extras json)
@@ -141,11 +147,12 @@ BEGIN
            failures = w.failures + CASE WHEN settlement.retry_from IS NULL THEN 0 ELSE 1 END,
            updated_at = now()
       FROM settlement
-     WHERE w.id = settlement.workflow_id
+     WHERE w.id = ANY (ARRAY[settlement.workflow_id])
   ), forgotten AS ( -- what a workflow that is tried again is to do anew
     DELETE FROM dbos.steps s
      USING settlement
-     WHERE s.workflow_id = settlement.workflow_id
+     WHERE s.workflow_id = ANY (ARRAY[settlement.workflow_id])
+       AND settlement.retry_from IS NOT NULL
        AND split_part(s.step_id, '.', 1)::integer >= settlement.retry_from
   )
   SELECT owned.id, owned.epoch, NULL::text
@@ -160,13 +167,45 @@ BEGIN
 END
 $$;
 
+-- Whose turn it is on a queue, until the end of the transaction. It is taken exclusively by claims that count against a
+-- limit which processes share, and by changes of the queue; claims that count nothing share it, so that a change waits
+-- for them as well: once a pause is over, nothing more is claimed. Whoever wants the turn on several queues takes it in
+-- the order of their names. An advisory lock rather than that of the row: it is fair, a change is not put off for ever by
+-- claims that come and go, and it writes nothing.
+CREATE FUNCTION dbos.take_turn(queue text, exclusively boolean) RETURNS void
+LANGUAGE plpgsql
+AS $$
+BEGIN
+  IF exclusively THEN
+    PERFORM pg_advisory_xact_lock(hashtextextended('nestjs-dbos queue ' || queue, 0));
+  ELSE
+    PERFORM pg_advisory_xact_lock_shared(hashtextextended('nestjs-dbos queue ' || queue, 0));
+  END IF;
+END
+$$;
+
+-- The same for a claim, which has other queues to take from: it waits for many times what another claim takes, and says
+-- whether its turn came. It would not for as long as a claimer is frozen that has not read its answer to the end.
+CREATE FUNCTION dbos.take_turn_soon(queue text, exclusively boolean) RETURNS boolean
+LANGUAGE plpgsql
+SET lock_timeout = '500ms'
+AS $$
+BEGIN
+  PERFORM dbos.take_turn(queue, exclusively);
+  RETURN true;
+EXCEPTION WHEN lock_not_available THEN
+  RETURN false;
+END
+$$;
+
 -- Takes waiting workflows for an executor, at most `at_most`, and gives them back whole. First what is due becomes
 -- claimable. The last row has no id: it says in how many milliseconds to ask again at the latest (null: nobody knows of
--- anything), and which queues hold back more than their limits let out now.
+-- anything), which queues hold back more than their limits let out now, and of which ('': none) something has become due
+-- and was not taken.
 --
 -- `listening` names the queues to claim from, in order of preference, and what this executor has of each at work.
 --
--- Exact limits. Where processes share a limit, the row of the queue is locked before anything is counted, and every
+-- Exact limits. Claims on a queue with a limit that processes share take turns before anything is counted, and every
 -- statement of a function sees what had been committed when it began (READ COMMITTED): two claims can never spend the
 -- same budget, and neither has to be tried again. Claims on other queues pass each other with SKIP LOCKED.
 --
@@ -175,7 +214,7 @@ CREATE FUNCTION dbos.claim_workflows(
   claimer text, names text[], listening json, at_most integer, expires_at timestamptz
 )
 RETURNS TABLE (id text, name text, epoch integer, recovery_attempts integer, failures integer, queue text,
-               serialization text, input text, again_in_ms float8, contended text[])
+               serialization text, input text, again_in_ms float8, contended text[], left_due text[])
 LANGUAGE plpgsql
 SET enable_seqscan = off
 SET enable_hashjoin = off
@@ -185,10 +224,14 @@ SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
+  soon CONSTANT float8 := 10;
   room integer := at_most;
   free integer;
   chosen text[];
+  awake text[]; -- what became due
   ids text[] := '{}';
+  counted text[] := '{}';   -- queues with shared limits whose turn this claim has
+  uncounted text[] := '{}'; -- queues without
   held_back text[] := '{}';
   again float8;
   line record;
@@ -200,22 +243,50 @@ BEGIN
     RETURN; -- it came too late: its sender has given it up
   END IF;
 
-  UPDATE dbos.workflows w
-     SET status = 'ENQUEUED', wake_at = NULL, debounce_key = NULL, updated_at = now()
-   WHERE w.id = ANY (ARRAY(
-           SELECT due.id
-             FROM dbos.workflows due
-            WHERE due.status = 'DELAYED' AND due.wake_at <= now()
-            ORDER BY due.wake_at
-            LIMIT 1000
-              FOR NO KEY UPDATE SKIP LOCKED));
+  WITH woken AS (
+    UPDATE dbos.workflows w
+       SET status = 'ENQUEUED', wake_at = NULL, debounce_key = NULL, updated_at = now()
+     WHERE w.id = ANY (ARRAY(
+             SELECT due.id
+               FROM dbos.workflows due
+              WHERE due.status = 'DELAYED' AND due.wake_at <= now()
+              ORDER BY due.wake_at
+              LIMIT 1000
+                FOR NO KEY UPDATE SKIP LOCKED))
+    RETURNING w.id
+  )
+  SELECT array_agg(woken.id) INTO awake FROM woken;
 
   SELECT extract(epoch FROM w.wake_at - now()) * 1000
     INTO again
     FROM dbos.workflows w
-   WHERE w.status = 'DELAYED'
+   WHERE w.status = 'DELAYED' AND w.wake_at IS NOT NULL
    ORDER BY w.wake_at
    LIMIT 1;
+
+  FOR line IN SELECT q.name, dbos.shares_limits(q) AS shares_limits
+                FROM json_to_recordset(listening) AS given(queue text)
+                JOIN dbos.queues q ON q.name = given.queue
+               WHERE NOT q.paused
+                 AND coalesce( -- one probe each: for EXISTS all that waits might be put into a hash table
+                       (SELECT true FROM dbos.workflows w
+                         WHERE w.status = 'ENQUEUED' AND w.partition_key IS NULL AND w.queue = q.name LIMIT 1),
+                       (SELECT true FROM dbos.workflows w
+                         WHERE w.status = 'ENQUEUED' AND w.partition_key IS NOT NULL AND w.queue = q.name LIMIT 1))
+               ORDER BY q.name
+  LOOP
+    IF NOT dbos.take_turn_soon(line.name, line.shares_limits) THEN
+      held_back := held_back || line.name;
+      again := least(again, soon);
+    ELSIF line.shares_limits THEN
+      counted := counted || line.name;
+    ELSE
+      uncounted := uncounted || line.name;
+    END IF;
+  END LOOP;
+  IF clock_timestamp() >= expires_at THEN
+    RETURN;
+  END IF;
 
   -- On no queue: what was recovered, woken, or started where there was no slot.
   ids := ARRAY(
@@ -229,31 +300,31 @@ BEGIN
 
   FOR line IN SELECT given.queue, given.running
                 FROM json_to_recordset(listening) AS given(queue text, running integer)
+               WHERE given.queue = ANY (counted) OR given.queue = ANY (uncounted)
   LOOP
     EXIT WHEN room <= 0;
-    CONTINUE WHEN NOT EXISTS (SELECT FROM dbos.workflows w
-                               WHERE w.status = 'ENQUEUED' AND w.partition_key IS NULL AND w.queue = line.queue)
-              AND NOT EXISTS (SELECT FROM dbos.workflows w
-                               WHERE w.status = 'ENQUEUED' AND w.partition_key IS NOT NULL AND w.queue = line.queue);
     SELECT * INTO settings FROM dbos.queues q WHERE q.name = line.queue;
-    IF num_nonnulls(settings.concurrency, settings.rate_limit, settings.partition_concurrency,
-                    settings.partition_rate_limit) > 0 THEN
-      SELECT * INTO settings FROM dbos.queues q WHERE q.name = line.queue FOR NO KEY UPDATE;
-    END IF;
     CONTINUE WHEN settings.name IS NULL OR settings.paused;
+    IF dbos.shares_limits(settings) AND line.queue = ANY (uncounted) THEN -- it was given limits just now
+      again := least(again, soon);
+      CONTINUE;
+    END IF;
 
     moment := clock_timestamp();
     since := moment - settings.rate_period_ms * interval '1 millisecond' - dbos.rate_margin(settings.rate_period_ms);
     free := least(
       room,
       settings.worker_concurrency - line.running,
-      settings.concurrency - (SELECT count(*)
-                                FROM (SELECT FROM dbos.workflows w
-                                       WHERE w.status = 'PENDING' AND w.queue = line.queue
-                                       LIMIT settings.concurrency) AS at_work),
-      settings.rate_limit - (SELECT coalesce(sum(c.claims), 0)
-                               FROM dbos.queue_claims c
-                              WHERE c.queue = line.queue AND c.partition_key = '' AND c.claimed_at > since));
+      CASE WHEN settings.concurrency IS NOT NULL
+           THEN settings.concurrency - (SELECT count(*)
+                                          FROM (SELECT FROM dbos.workflows w
+                                                 WHERE w.status = 'PENDING' AND w.queue = line.queue
+                                                 LIMIT settings.concurrency) AS at_work) END,
+      CASE WHEN settings.rate_limit IS NOT NULL
+           THEN settings.rate_limit - (SELECT coalesce(sum(c.claims), 0)
+                                         FROM dbos.queue_claims c
+                                        WHERE c.queue = line.queue AND c.partition_key = ''
+                                          AND c.claimed_at > since) END);
 
     chosen := ARRAY(
       SELECT w.id
@@ -288,7 +359,7 @@ BEGIN
   ), claimed AS (
     UPDATE dbos.workflows w
        SET status = 'PENDING', executor_id = claimer, epoch = w.epoch + 1,
-           started_at = coalesce(w.started_at, now()), updated_at = now()
+           started_at = coalesce(w.started_at, clock_timestamp()), updated_at = now()
       FROM picked
      WHERE w.id = picked.id AND w.status = 'ENQUEUED'
     RETURNING picked.place, w.id, w.name, w.epoch, w.recovery_attempts, w.failures, w.queue, w.serialization, w.input
@@ -296,12 +367,20 @@ BEGIN
     SELECT * FROM claimed ORDER BY claimed.place
   )
   SELECT in_order.id, in_order.name, in_order.epoch, in_order.recovery_attempts, in_order.failures, in_order.queue,
-         in_order.serialization, in_order.input, NULL::float8, NULL::text[]
+         in_order.serialization, in_order.input, NULL::float8, NULL::text[], NULL::text[]
     FROM in_order;
   RETURN QUERY SELECT NULL::text, NULL::text, NULL::integer, NULL::integer, NULL::integer, NULL::text, NULL::text,
-                      NULL::text, CASE WHEN again IS NOT NULL THEN greatest(again, 10) END, held_back;
+                      NULL::text, CASE WHEN again IS NOT NULL THEN greatest(again, soon) END, held_back,
+                      ARRAY(SELECT DISTINCT coalesce(w.queue, '')
+                              FROM dbos.workflows w
+                             WHERE w.id = ANY (awake) AND w.status = 'ENQUEUED');
 END
 $$;
+
+-- Whether a queue has limits that processes share.
+CREATE FUNCTION dbos.shares_limits(q dbos.queues) RETURNS boolean
+LANGUAGE sql IMMUTABLE
+RETURN num_nonnulls(q.concurrency, q.rate_limit, q.partition_concurrency, q.partition_rate_limit) > 0;
 
 -- How much longer than asked for the window of a rate limit is kept.
 CREATE FUNCTION dbos.rate_margin(period_ms integer) RETURNS interval
@@ -328,7 +407,7 @@ RETURN (
                                        - dbos.rate_margin(settings.partition_rate_period_ms)) AS window_of);
 
 -- Up to `at_most` waiting workflows of a queue's partitions, as far as each partition's own limits have room, in the
--- order of the whole queue. The row of the queue is locked when there are such limits. Partitions are found by one index
+-- order of the whole queue. The claim has the turn on the queue when there are such limits. Partitions are found by one index
 -- probe each, however much waits in them; one that is full costs the others nothing.
 CREATE FUNCTION dbos.choose_of_partitions(settings dbos.queues, names text[], at_most integer, moment timestamptz)
 RETURNS text[]
@@ -362,31 +441,46 @@ BEGIN
         FROM part
        WHERE part.partition_key IS NOT NULL
     ), space AS MATERIALIZED (
-      SELECT part.partition_key,
+      SELECT part.partition_key, head.priority, head.seq,
              least(at_most,
-                   settings.partition_concurrency
-                     - (SELECT count(*)
-                          FROM (SELECT FROM dbos.workflows w
-                                 WHERE w.status = 'PENDING' AND w.queue = settings.name
-                                   AND w.partition_key = part.partition_key
-                                 LIMIT settings.partition_concurrency) AS at_work),
-                   settings.partition_rate_limit
-                     - (SELECT coalesce(sum(c.claims), 0)
-                          FROM dbos.queue_claims c
-                         WHERE c.queue = settings.name AND c.partition_key = part.partition_key
-                           AND c.claimed_at > since)) AS free
+                   CASE WHEN settings.partition_concurrency IS NOT NULL
+                        THEN settings.partition_concurrency
+                               - (SELECT count(*)
+                                    FROM (SELECT FROM dbos.workflows w
+                                           WHERE w.status = 'PENDING' AND w.queue = settings.name
+                                             AND w.partition_key = part.partition_key
+                                           LIMIT settings.partition_concurrency) AS at_work) END,
+                   CASE WHEN settings.partition_rate_limit IS NOT NULL
+                        THEN settings.partition_rate_limit
+                               - (SELECT coalesce(sum(c.claims), 0)
+                                    FROM dbos.queue_claims c
+                                   WHERE c.queue = settings.name AND c.partition_key = part.partition_key
+                                     AND c.claimed_at > since) END) AS free
         FROM part
+       CROSS JOIN LATERAL (
+               SELECT w.priority, w.seq
+                 FROM dbos.workflows w
+                WHERE w.status = 'ENQUEUED' AND w.partition_key = part.partition_key AND w.queue = settings.name
+                  AND w.name = ANY (names)
+                ORDER BY w.priority, w.seq
+                LIMIT 1) AS head
        WHERE part.partition_key IS NOT NULL
+    ), foremost AS MATERIALIZED ( -- whose first comes after those of so many others has none among the first so many
+      SELECT space.partition_key, space.free, row_number() OVER (ORDER BY space.priority, space.seq) AS place
+        FROM space
+       WHERE space.free > 0
+       ORDER BY space.priority, space.seq
+       LIMIT at_most
     )
     SELECT waiting.id
-      FROM space
+      FROM foremost
      CROSS JOIN LATERAL (
              SELECT w.id, w.priority, w.seq
                FROM dbos.workflows w
-              WHERE w.status = 'ENQUEUED' AND w.partition_key = space.partition_key AND w.queue = settings.name
+              WHERE w.status = 'ENQUEUED' AND w.partition_key = foremost.partition_key AND w.queue = settings.name
                 AND w.name = ANY (names)
               ORDER BY w.priority, w.seq
-              LIMIT greatest(space.free, 0)) AS waiting
+              LIMIT least(foremost.free, at_most - foremost.place + 1)) AS waiting
      ORDER BY waiting.priority, waiting.seq
      LIMIT at_most);
   -- Chosen without a lock, so that a full queue locks no more than it takes; what somebody holds is left.
@@ -440,7 +534,11 @@ BEGIN
 
   dead := ARRAY(
     WITH RECURSIVE owner AS ( -- one index probe for each executor that owns anything, however much it owns
-      (SELECT w.executor_id FROM dbos.workflows w WHERE w.status = 'PENDING' ORDER BY w.executor_id LIMIT 1)
+      (SELECT w.executor_id
+         FROM dbos.workflows w
+        WHERE w.status = 'PENDING' AND w.executor_id IS NOT NULL
+        ORDER BY w.executor_id
+        LIMIT 1)
        UNION ALL
       SELECT (SELECT w.executor_id
                 FROM dbos.workflows w
@@ -487,10 +585,13 @@ BEGIN
   owned := true;
   IF run IS NOT NULL THEN
     PERFORM
-       FROM dbos.workflows w
-      WHERE w.id = run->>'id' AND w.status = 'PENDING' AND w.executor_id = run->>'executor_id'
-        AND w.epoch = (run->>'epoch')::integer
-        FOR NO KEY UPDATE;
+       FROM (SELECT w.status, w.executor_id, w.epoch
+               FROM dbos.workflows w
+              WHERE w.id = run->>'id'
+              LIMIT 1
+                FOR NO KEY UPDATE) AS locked
+      WHERE locked.status = 'PENDING' AND locked.executor_id = run->>'executor_id'
+        AND locked.epoch = (run->>'epoch')::integer;
     owned := FOUND;
     IF owned THEN
       SELECT s.output::json #>> '{}' INTO id
@@ -523,5 +624,73 @@ BEGIN
             now());
   END IF;
   RETURN NEXT;
+END
+$$;
+
+-- All checkpoints of the given workflows.
+CREATE FUNCTION dbos.step_histories(workflow_ids text[])
+RETURNS TABLE (workflow_id text, step_id text, name text, epoch integer, serialization text, output text, error text,
+               child_workflow_id text, attempts integer, started_at timestamptz, completed_at timestamptz)
+LANGUAGE plpgsql
+STABLE
+SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan
+SET jit = off
+AS $$
+#variable_conflict use_column
+BEGIN
+  RETURN QUERY
+  SELECT s.workflow_id, s.step_id, s.name, s.epoch, s.serialization, s.output, s.error, s.child_workflow_id,
+         s.attempts, s.started_at, s.completed_at
+    FROM dbos.steps s
+   WHERE s.workflow_id = ANY (workflow_ids);
+END
+$$;
+
+-- How many workflows there are of each name in the given statuses, and since when; of each status the oldest `at_most`.
+CREATE FUNCTION dbos.count_workflows(statuses text[], at_most integer)
+RETURNS TABLE (name text, status text, workflows integer, oldest timestamptz)
+LANGUAGE plpgsql
+STABLE
+SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan
+SET jit = off
+AS $$
+#variable_conflict use_column
+BEGIN
+  RETURN QUERY
+  SELECT counted.name, counted.status, count(*)::integer, min(counted.created_at)
+    FROM unnest(statuses) AS asked(status)
+   CROSS JOIN LATERAL (
+           SELECT w.name, w.status, w.created_at
+             FROM dbos.workflows w
+            WHERE w.status = asked.status COLLATE "C"
+            ORDER BY w.seq
+            LIMIT at_most) AS counted
+   GROUP BY counted.name, counted.status;
+END
+$$;
+
+-- Sends suspended workflows of these names back to be claimed, the oldest first, and gives their ids.
+CREATE FUNCTION dbos.resume_suspended(names text[], at_most integer)
+RETURNS TABLE (id text)
+LANGUAGE plpgsql
+SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan
+SET jit = off
+AS $$
+#variable_conflict use_column
+BEGIN
+  RETURN QUERY
+  UPDATE dbos.workflows w
+     SET status = 'ENQUEUED', recovery_attempts = 0, error = NULL, updated_at = now()
+   WHERE w.id = ANY (ARRAY(
+           SELECT suspended.id
+             FROM dbos.workflows suspended
+            WHERE suspended.status = 'SUSPENDED' COLLATE "C" AND suspended.name = ANY (names)
+            ORDER BY suspended.seq
+            LIMIT at_most
+              FOR NO KEY UPDATE SKIP LOCKED))
+  RETURNING w.id;
 END
 $$;

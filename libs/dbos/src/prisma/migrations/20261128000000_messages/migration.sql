@@ -195,7 +195,7 @@ BEGIN
            SELECT EXISTS (SELECT FROM dbos.messages m
                            WHERE m.workflow_id = parked.workflow_id AND m.topic = ANY (parked.topics)
                              AND m.consumed_by IS NULL) AS message) AS found
-   WHERE w.id = parked.workflow_id AND standing.epoch = parked.epoch AND standing.status = 'DELAYED';
+   WHERE w.id = ANY (ARRAY[parked.workflow_id]) AND standing.epoch = parked.epoch AND standing.status = 'DELAYED';
 
   -- A run that is tried again receives anew what it had received in the steps that are forgotten.
   UPDATE dbos.messages m
@@ -206,7 +206,7 @@ BEGIN
              FROM dbos.workflows w
             WHERE w.id = retried.workflow_id
             LIMIT 1) AS standing
-   WHERE m.workflow_id = retried.workflow_id AND m.consumed_by IS NOT NULL
+   WHERE m.workflow_id = ANY (ARRAY[retried.workflow_id]) AND m.consumed_by IS NOT NULL
      AND split_part(m.consumed_by, '.', 1)::integer >= retried.retry_from
      AND standing.epoch = retried.epoch AND standing.status = 'DELAYED';
 END

@@ -1,0 +1,631 @@
+// With years of history in the tables no statement of the engine reads more than its own rows, whatever the planner
+// believes of the tables: that they are empty, that everything in them is unfinished, or the truth.
+//
+// GROWTH_WORKFLOWS=1000000 for more history; GROWTH_FIGURES=1 prints what each operation reads, GROWTH_EXPLAIN=1 the plan
+// of every statement, those within functions included.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFile, readdir } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { PrismaPg } from '@prisma/adapter-pg';
+import pg from 'pg';
+import type { QueueLimits } from '../../libs/dbos/src/core/queue.js';
+import type { Owner } from '../../libs/dbos/src/core/owner.js';
+import { PrismaCheckpointRepository } from '../../libs/dbos/src/prisma/prisma-checkpoint-repository.js';
+import type { NewStep } from '../../libs/dbos/src/repository/step-repository.js';
+import type { NewWorkflow } from '../../libs/dbos/src/repository/workflow-repository.js';
+import { PrismaClient } from '../../sample-app/src/generated/prisma/client.js';
+import { createTestDatabase, type TestDatabase } from '../support/database.js';
+import { writeActive, writeHistory, type ActiveRows } from '../support/history.js';
+import { TableReads, type Reads } from '../support/table-reads.js';
+
+const LARGE = Number(process.env['GROWTH_WORKFLOWS'] ?? 200_000);
+const EXPLAIN = process.env['GROWTH_EXPLAIN'] !== undefined;
+const FIGURES = process.env['GROWTH_FIGURES'] !== undefined;
+/** A million workflows take a few minutes. */
+const FILLING_MS = 600_000;
+/** Unfinished workflows of each kind. */
+const BACKLOG = 10_000;
+const UNFINISHED = ['PENDING', 'ENQUEUED', 'DELAYED', 'SUSPENDED'] as const;
+
+/**
+ * What one operation may read at most: it is about 500 workflows or fewer, or about ten thousand that it counts. Some is
+ * what vacuum would have removed, entries of what was unfinished once.
+ */
+const MOST: Reads = { scans: 0, scannedRows: 0, entries: 4_000, blocks: 6_000 };
+
+/** Index entries of those that look through the unfinished ones by their nature, and are asked for rarely. */
+const MOST_ENTRIES: Readonly<Record<string, number>> = {
+  'the recovery report': 5 * 10_000,
+  'the counts of a queue': 5 * 10_000,
+  'a resumption of nothing suspended': 2 * 10_000, // once in a launch
+  'a resumption of what is suspended': 2 * 10_000,
+  'a page of the newest': 2 * 10_000, // of a small table that was never analysed
+};
+
+const TEXT = { text: '"done"', format: 'test' };
+
+interface Stage {
+  readonly repository: PrismaCheckpointRepository;
+  /** A new id, executor or prefix. */
+  unique(): string;
+  /** Puts workflows in place; not counted. */
+  place(rows: Omit<ActiveRows, 'prefix'>): Promise<string[]>;
+  /** An executor of this machine whose process and session are gone; not counted. */
+  neighbour(): Promise<string>;
+  /** Declares an executor dead; not counted. */
+  kill(id: string): Promise<unknown>;
+  /** The next answer to a statement that contains `part` is lost on its way, or something else comes in its place. */
+  tamper(part: string, how: 'lose' | 'empty'): void;
+}
+
+/** Puts in place what the operation needs; what it returns is the operation. */
+type Operation = (stage: Stage) => Promise<() => Promise<unknown>>;
+
+/** In the statistics of the third situation this executor owns all there is. */
+const EXECUTOR = 'executor 1';
+
+const newWorkflow = (id: string, executorId?: string): NewWorkflow => ({
+  id,
+  name: 'Name 0',
+  input: TEXT,
+  ...(executorId !== undefined && { executorId }),
+});
+
+const newStep = (stepId: number): NewStep => ({
+  stepId: String(stepId),
+  name: `step ${stepId}`,
+  output: TEXT,
+  attempts: 1,
+  durationMs: 1,
+});
+
+const many = (count: number): number[] => Array.from({ length: count }, (_, index) => index);
+
+async function owned({ place }: Stage, count = 1, executorId = EXECUTOR): Promise<Owner[]> {
+  const ids = await place({ status: 'PENDING', count, executorId });
+  return ids.map((workflowId) => ({ workflowId, executorId, epoch: 1 }));
+}
+
+async function joined({ repository, unique }: Stage, name?: string): Promise<string> {
+  const id = unique();
+  await repository.executors.register({
+    id,
+    leaseMs: 60_000,
+    hostname: 'elsewhere',
+    pid: 1,
+    ...(name !== undefined && { name }),
+  });
+  return id;
+}
+
+const claim = ({ repository, unique }: Stage, limit: number, queues: readonly string[] = []) =>
+  repository.queues.claim({
+    executorId: unique(),
+    names: ['Name 0', 'Name 1'],
+    queues: queues.map((queue) => ({ queue, running: 0 })),
+    limit,
+    validForMs: 10_000,
+    expiresAt: new Date(Date.now() + 60_000),
+  });
+
+async function queueOf({ repository, unique }: Stage, limits: QueueLimits = {}): Promise<string> {
+  const name = unique();
+  await repository.queues.declare([{ name, limits }]);
+  return name;
+}
+
+const OPERATIONS: Readonly<Record<string, Operation>> = {
+  'a start': async ({ repository, unique }) => {
+    return () => repository.workflows.start(newWorkflow(unique(), 'executor'));
+  },
+  'an enqueued start': async ({ repository, unique }) => {
+    return () => repository.workflows.start(newWorkflow(unique()));
+  },
+  '64 starts at once': async ({ repository, unique }) => {
+    return () =>
+      Promise.all(
+        many(64).map(() => repository.workflows.start(newWorkflow(unique(), 'executor'))),
+      );
+  },
+  'a start of a finished workflow': async ({ repository }) => {
+    return () => repository.workflows.start(newWorkflow('history 1', 'executor'));
+  },
+  'a start that another has overtaken': async ({ repository, unique, tamper }) => {
+    tamper('dbos.start_workflows', 'empty');
+    return () => repository.workflows.start(newWorkflow(unique(), 'executor'));
+  },
+  'a step': async (stage) => {
+    const [owner] = await owned(stage);
+    return () => stage.repository.steps.record(owner!, newStep(0));
+  },
+  'the steps of 64 runs at once': async (stage) => {
+    const owners = await owned(stage, 64);
+    return () =>
+      Promise.all(owners.map((owner) => stage.repository.steps.record(owner, newStep(0))));
+  },
+  'a step that stands already': async (stage) => {
+    const [owner] = await owned(stage);
+    await stage.repository.steps.record(owner!, newStep(0));
+    return () => stage.repository.steps.record(owner!, newStep(0));
+  },
+  'a step of a lost run': async ({ repository }) => {
+    const owner = { workflowId: 'history 2', executorId: 'executor 2', epoch: 1 };
+    return () => repository.steps.record(owner, newStep(0));
+  },
+  'a settlement': async (stage) => {
+    const [owner] = await owned(stage);
+    return () => stage.repository.workflows.settle(owner!, { status: 'SUCCESS', output: TEXT });
+  },
+  'a settlement as delayed': async (stage) => {
+    const [owner] = await owned(stage);
+    const wakeAt = new Date(Date.now() + 3_600_000);
+    return () => stage.repository.workflows.settle(owner!, { status: 'DELAYED', wakeAt });
+  },
+  'the settlements of 64 runs at once': async (stage) => {
+    const owners = await owned(stage, 64);
+    return () =>
+      Promise.all(
+        owners.map((owner) =>
+          stage.repository.workflows.settle(owner, { status: 'SUCCESS', output: TEXT }),
+        ),
+      );
+  },
+  'a settlement whose answer is lost': async (stage) => {
+    const [owner] = await owned(stage);
+    stage.tamper('dbos.write_transitions', 'lose');
+    return () => stage.repository.workflows.settle(owner!, { status: 'SUCCESS', output: TEXT });
+  },
+  'a claim of nothing': async (stage) => () => claim(stage, 1_000),
+  'a claim among what others must run': async (stage) => {
+    await stage.place({ status: 'ENQUEUED', count: 64, name: 'Name of others' });
+    return () => claim(stage, 1_000);
+  },
+  'a claim of one of many': async (stage) => {
+    await stage.place({ status: 'ENQUEUED', count: 64 });
+    return () => claim(stage, 1);
+  },
+  'a claim of all': async (stage) => {
+    await stage.place({ status: 'ENQUEUED', count: 64 });
+    return () => claim(stage, 1_000);
+  },
+  'a requeue of nothing': async ({ repository }) => {
+    return () =>
+      repository.queues.requeue({ executorIds: [EXECUTOR, 'executor 2'], countsAsRecovery: true });
+  },
+  'a requeue of what a dead executor owned': async (stage) => {
+    await owned(stage, 64);
+    const executorIds = [EXECUTOR, stage.unique()];
+    return () => stage.repository.queues.requeue({ executorIds, countsAsRecovery: true });
+  },
+  'a look for strays': async (stage) => {
+    const owners = await owned(stage, 64);
+    return () =>
+      stage.repository.queues.requeue({
+        executorIds: [EXECUTOR],
+        except: owners.map(({ workflowId }) => workflowId),
+        before: new Date(),
+        countsAsRecovery: false,
+      });
+  },
+  'a claim when nothing is due': async (stage) => {
+    await stage.place({ status: 'DELAYED', count: 10 });
+    return () => claim(stage, 1_000);
+  },
+  'a claim of what is due': async (stage) => {
+    await stage.place({ status: 'DELAYED', count: 64, dueInSeconds: -1 });
+    return () => claim(stage, 1_000);
+  },
+  'the outcomes of other processes': async ({ repository, place }) => {
+    const unfinished = await place({ status: 'PENDING', count: 10, executorId: 'elsewhere' });
+    const ids = [...many(50).map((n) => `history ${n + 1}`), ...unfinished, 'nobody'];
+    return () => repository.workflows.outcomes(ids);
+  },
+  'a look at a workflow': async ({ repository }) => {
+    return () => repository.workflows.find('history 3');
+  },
+  'the outcomes of 500 workflows': async ({ repository }) => {
+    return () => repository.workflows.outcomes(many(500).map((n) => `history ${n + 1}`));
+  },
+  'a cancellation': async ({ repository, place }) => {
+    const ids = await place({ status: 'ENQUEUED', count: 250 });
+    return () => repository.workflows.cancel([...ids, 'history 4', 'nobody']);
+  },
+  'a resumption': async ({ repository, place }) => {
+    const ids = await place({ status: 'CANCELLED', count: 250 });
+    return () => repository.workflows.resume([...ids, 'history 5', 'nobody']);
+  },
+  'a resumption of nothing suspended': async ({ repository }) => {
+    return () => repository.workflows.resumeSuspended(['Name 0', 'Name 1']);
+  },
+  'a resumption of what is suspended': async ({ repository, place }) => {
+    await place({ status: 'SUSPENDED', count: 10 });
+    return () => repository.workflows.resumeSuspended(['Name 0', 'Name 1']);
+  },
+  'the steps of a workflow':
+    async ({ repository }) =>
+    () =>
+      repository.steps.list('history 6'),
+  'the histories of claimed workflows': async ({ repository }) => {
+    return () => repository.steps.history(many(64).map((n) => `history ${n + 1}`));
+  },
+  'a page of the newest': async ({ repository }) => {
+    return () => repository.workflows.list({ statuses: ['SUCCESS', 'ERROR'], limit: 50 });
+  },
+  'the recovery report': async ({ repository, place }) => {
+    await place({ status: 'ENQUEUED', count: 10 });
+    await place({ status: 'DELAYED', count: 10 });
+    return () => repository.workflows.countUnfinished(['Name 0']);
+  },
+  'a registration': async (stage) => () => joined(stage, stage.unique()),
+  'a heartbeat': async (stage) => {
+    const id = await joined(stage);
+    await owned(stage, 10);
+    await stage.place({ status: 'PENDING', count: 10, executorId: id });
+    return () =>
+      stage.repository.executors.heartbeat(id, { withinMs: 10_000, mayDeclare: () => true });
+  },
+  'a burial': async (stage) => {
+    const { executors } = stage.repository;
+    const [id, name] = [EXECUTOR, stage.unique()];
+    await executors.register({ id, name, leaseMs: 60_000, hostname: 'elsewhere', pid: 1 });
+    await stage.kill(id);
+    return () => executors.bury([id, stage.unique()]);
+  },
+  'a removal': async (stage) => {
+    const id = await joined(stage);
+    return () => stage.repository.executors.remove(id);
+  },
+  'a registration beside a dead neighbour': async ({ repository, unique, place, neighbour }) => {
+    await place({ status: 'PENDING', count: 10, executorId: await neighbour() });
+    const registration = { id: unique(), leaseMs: 60_000, hostname: hostname(), pid: process.pid };
+    return () => repository.executors.register(registration);
+  },
+  'a look at the clock':
+    async ({ repository }) =>
+    () =>
+      repository.executors.databaseNow(),
+  'a probe':
+    async ({ repository }) =>
+    () =>
+      repository.ping(),
+  'a word to the others':
+    async ({ repository }) =>
+    () => {
+      repository.notifier.notify('executor');
+      return repository.notifier.flush();
+    },
+  '64 starts in one batch': async ({ repository, unique }) => {
+    return () => repository.workflows.startMany(many(64).map(() => newWorkflow(unique())));
+  },
+  'a start whose deduplication id is taken': async (stage) => {
+    const { repository, unique } = stage;
+    const placement = { queue: await queueOf(stage), deduplicationId: unique() };
+    await repository.workflows.start({ ...newWorkflow(unique()), ...placement });
+    return () => repository.workflows.start({ ...newWorkflow(unique()), ...placement });
+  },
+  'a claim from a queue': async (stage) => {
+    const queue = await queueOf(stage);
+    await stage.place({ status: 'ENQUEUED', count: 64, queue });
+    return () => claim(stage, 10, [queue]);
+  },
+  'a claim from a queue under limits': async (stage) => {
+    const rateLimit = { limit: 20, periodMs: 60_000 };
+    const queue = await queueOf(stage, { concurrency: 20, workerConcurrency: 15, rateLimit });
+    await stage.place({ status: 'ENQUEUED', count: 64, queue });
+    await stage.place({ status: 'PENDING', count: 10, executorId: EXECUTOR, queue });
+    return () => claim(stage, 1_000, [queue]);
+  },
+  'a claim from a queue in partitions': async (stage) => {
+    const rateLimit = { limit: 5, periodMs: 60_000 };
+    const queue = await queueOf(stage, { partition: { concurrency: 4, rateLimit } });
+    await stage.place({ status: 'ENQUEUED', count: 64, queue, partitions: 8 });
+    await stage.place({ status: 'PENDING', count: 16, executorId: EXECUTOR, queue, partitions: 8 });
+    return () => claim(stage, 1_000, [queue]);
+  },
+  'a declaration of queues': async (stage) => () => queueOf(stage, { concurrency: 3 }),
+  'a look at a queue': async (stage) => {
+    const queue = await queueOf(stage);
+    return () => stage.repository.queues.find(queue);
+  },
+  'new limits of a queue': async (stage) => {
+    const queue = await queueOf(stage);
+    return () => stage.repository.queues.configure(queue, { concurrency: 2 });
+  },
+  'a pause of a queue': async (stage) => {
+    const queue = await queueOf(stage);
+    return () => stage.repository.queues.setPaused(queue, true);
+  },
+  'the counts of a queue': async (stage) => {
+    const queue = await queueOf(stage);
+    await stage.place({ status: 'ENQUEUED', count: 10, queue });
+    await stage.place({ status: 'DELAYED', count: 10, queue });
+    return () => stage.repository.queues.counts(queue);
+  },
+  'a new priority': async ({ repository, place }) => {
+    const ids = await place({ status: 'ENQUEUED', count: 250 });
+    return () => repository.queues.setPriority([...ids, 'history 7', 'nobody'], 3);
+  },
+  'a new delay': async ({ repository, place }) => {
+    const [id] = await place({ status: 'DELAYED', count: 10, epoch: 0 });
+    return () => repository.queues.setDelay(id!, { delayMs: 1_000 });
+  },
+  'a replacement of what waits': async (stage) => {
+    const queue = await queueOf(stage);
+    const [workflowId] = await stage.place({ status: 'ENQUEUED', count: 10, epoch: 0, queue });
+    const replacement = { workflowId: workflowId!, name: 'Name 0', queue, input: TEXT };
+    return () => stage.repository.queues.replaceWaiting(replacement);
+  },
+  'a debounced start': async ({ repository, unique }) => {
+    const debounce = { workflow: newWorkflow(unique()), key: unique(), periodMs: 60_000 };
+    await repository.queues.debounce(debounce);
+    return () => repository.queues.debounce(debounce);
+  },
+  'a debounced start in a workflow': async (stage) => {
+    const { repository, unique } = stage;
+    const [owner] = await owned(stage);
+    const debounce = { workflow: newWorkflow(unique()), key: unique(), periodMs: 60_000 };
+    const step = { owner: owner!, stepId: '0', name: 'debounce' };
+    return () => repository.queues.debounceInWorkflow(debounce, step);
+  },
+  'a failure that is tried again': async (stage) => {
+    const [owner] = await owned(stage);
+    await stage.repository.steps.record(owner!, newStep(0));
+    await stage.repository.steps.record(owner!, newStep(1));
+    const settlement = { status: 'DELAYED', wakeAt: new Date(), retryFrom: 1 } as const;
+    return () => stage.repository.workflows.settle(owner!, settlement);
+  },
+};
+
+/** One connection to the server, and a repository over it. */
+class Session {
+  readonly texts = new Set<string>();
+  private tampering: { part: string; how: 'lose' | 'empty' } | undefined;
+  private count = 0;
+
+  private constructor(
+    private readonly pool: pg.Pool,
+    private readonly client: PrismaClient,
+    private readonly admin: pg.Client,
+    private readonly reads: TableReads,
+    readonly repository: PrismaCheckpointRepository,
+  ) {}
+
+  static async open(url: string, admin: pg.Client): Promise<Session> {
+    const pool = new pg.Pool({ connectionString: url, max: 1, idleTimeoutMillis: 0 });
+    if (EXPLAIN) await explainEverythingOf(pool);
+    const client = new PrismaClient({ adapter: new PrismaPg(pool) });
+    const repository = new PrismaCheckpointRepository(() => client, {
+      migrate: false,
+      session: false,
+    });
+    const reads = await TableReads.open(url, pool);
+    const session = new Session(pool, client, admin, reads, repository);
+    session.listen();
+    await repository.prepare();
+    return session;
+  }
+
+  async close(): Promise<void> {
+    await this.repository.close();
+    await this.client.$disconnect();
+    await this.pool.end();
+    await this.reads.close();
+  }
+
+  /** Plans every statement. */
+  async warmUp(): Promise<void> {
+    for (const operation of Object.values(OPERATIONS)) await this.readsOf(operation);
+  }
+
+  async readsOf(operation: Operation): Promise<Reads> {
+    const act = await operation(this.stage());
+    const reads = await this.reads.during(act);
+    // Each begins with what is finished; what was unfinished is left to the vacuum.
+    await this.admin.query(`DELETE FROM dbos.workflows WHERE id >= 'stage' AND id < 'stagf'`);
+    await this.admin.query('DELETE FROM dbos.executors');
+    await this.admin.query('DELETE FROM dbos.queues');
+    return reads;
+  }
+
+  private stage(): Stage {
+    const prefix = `stage ${process.pid} ${(this.count += 1)} ${Math.random()}`;
+    let ids = 0;
+    const unique = (): string => `${prefix}-${(ids += 1)}`;
+    return {
+      repository: this.repository,
+      unique,
+      place: (rows) => writeActive(this.admin, { ...rows, prefix: `${unique()}/` }),
+      neighbour: async () => {
+        const id = unique();
+        await this.admin.query(
+          `INSERT INTO dbos.executors (id, lease_ms, hostname, pid, lock_key) VALUES ($1, 60000, $2, $3, 1)`,
+          [id, hostname(), await endedPid()],
+        );
+        return id;
+      },
+      kill: (id) =>
+        this.admin.query('UPDATE dbos.executors SET dead_at = now() WHERE id = $1', [id]),
+      tamper: (part, how) => void (this.tampering = { part, how }),
+    };
+  }
+
+  private listen(): void {
+    const send = this.pool.query.bind(this.pool) as (query: {
+      text?: string;
+    }) => Promise<{ rows: unknown[] }>;
+    const heard = async (query: { text?: string }): Promise<{ rows: unknown[] }> => {
+      const text = query.text ?? '';
+      this.texts.add(normalized(text));
+      const answer = await send(query);
+      const { tampering } = this;
+      if (!tampering || !text.includes(tampering.part)) return answer;
+      this.tampering = undefined;
+      if (tampering.how === 'empty') return { ...answer, rows: [] };
+      throw Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET' });
+    };
+    Object.defineProperty(this.pool, 'query', { value: heard });
+  }
+}
+
+/** Of a process that was. */
+async function endedPid(): Promise<number> {
+  const child = spawn(process.execPath, ['--version'], { stdio: 'ignore' });
+  await once(child, 'exit');
+  return child.pid!;
+}
+
+/** Plans come as notices, those of the statements in functions included. */
+async function explainEverythingOf(pool: pg.Pool): Promise<void> {
+  pool.on('connect', (client) => {
+    client.on('notice', ({ message }) => process.stdout.write(`${message}\n\n`));
+    void client.query(`LOAD 'auto_explain'`);
+    void client.query(
+      `SET auto_explain.log_min_duration = 0; SET auto_explain.log_nested_statements = on;
+       SET auto_explain.log_level = notice; SET auto_explain.log_analyze = on; SET client_min_messages = notice`,
+    );
+  });
+}
+
+/** A statement without its parameters and line breaks. */
+function normalized(sql: string): string {
+  return sql
+    .replaceAll(/\$\{[^}]*\}|\$\d+/g, '?')
+    .replaceAll(/\s+/g, ' ')
+    .trim();
+}
+
+const countable = await TableReads.isPossible();
+const reason = countable ? '' : ' (skipped: PostgreSQL 14 cannot make its counters current)';
+
+/** Beside a small table a scan looks cheap to the planner sooner. */
+const SIZES = [20_000, LARGE];
+
+(countable ? describe : describe.skip).each(SIZES)(
+  `With %d workflows in the tables${reason}`,
+  (workflows) => {
+    let database: TestDatabase;
+    let admin: pg.Client;
+
+    beforeAll(async () => {
+      database = await createTestDatabase();
+      admin = new pg.Client({ connectionString: database.url });
+      await admin.connect();
+      // Statistics are what the test makes them.
+      await admin.query('ALTER TABLE dbos.workflows SET (autovacuum_enabled = off)');
+      await admin.query('ALTER TABLE dbos.steps SET (autovacuum_enabled = off)');
+    });
+
+    afterAll(async () => {
+      await admin.end();
+      await database.drop();
+    });
+
+    /** Operations that read more than they may, and what they read. */
+    async function excessive(session: Session): Promise<Record<string, Reads>> {
+      const found: Record<string, Reads> = {};
+      for (const [name, operation] of Object.entries(OPERATIONS)) {
+        const reads = await session.readsOf(operation);
+        if (FIGURES) process.stdout.write(`${name}: ${JSON.stringify(reads)}\n`);
+        const most = { ...MOST, entries: MOST_ENTRIES[name] ?? MOST.entries };
+        const kinds = Object.keys(most) as Array<keyof Reads>;
+        if (kinds.some((kind) => reads[kind] > most[kind])) found[name] = reads;
+      }
+      return found;
+    }
+
+    async function excessiveOnFreshConnection(): Promise<Record<string, Reads>> {
+      const session = await Session.open(database.url, admin);
+      const found = await excessive(session);
+      await session.close();
+      return found;
+    }
+
+    describe('that were never analysed', () => {
+      let early: Session;
+
+      beforeAll(async () => {
+        early = await Session.open(database.url, admin);
+        await early.warmUp();
+        await admin.query('TRUNCATE dbos.workflows, dbos.steps, dbos.executors');
+        await writeHistory(admin, workflows);
+      }, FILLING_MS);
+
+      afterAll(() => early.close());
+
+      it('a connection that made its plans while they were empty reads its own rows only', async () => {
+        expect(await excessive(early)).toEqual({});
+      });
+
+      it('a fresh connection reads its own rows only', async () => {
+        expect(await excessiveOnFreshConnection()).toEqual({});
+      });
+
+      it('every statement of the repositories is among those', async () => {
+        const missing = (await statementsInSources()).filter((text) => !early.texts.has(text));
+        expect(missing).toEqual([]);
+      });
+    });
+
+    describe('that are analysed', () => {
+      beforeAll(async () => {
+        await admin.query('ANALYZE dbos.workflows, dbos.steps');
+      }, FILLING_MS);
+
+      it('a fresh connection reads its own rows only', async () => {
+        expect(await excessiveOnFreshConnection()).toEqual({});
+      });
+
+      it('a fresh connection reads its own rows only when much is unfinished that others have to do', async () => {
+        const ofOthers = { count: BACKLOG, name: 'Name of others', executorId: 'another' };
+        for (const status of UNFINISHED)
+          await writeActive(admin, { ...ofOthers, status, prefix: status, queue: 'of others' });
+        expect(await excessiveOnFreshConnection()).toEqual({});
+      });
+    });
+
+    describe('that were analysed when all were few and unfinished', () => {
+      let early: Session;
+
+      beforeAll(async () => {
+        await admin.query('TRUNCATE dbos.workflows, dbos.steps, dbos.executors');
+        for (const status of UNFINISHED)
+          await writeActive(admin, { status, count: 3, prefix: status, executorId: EXECUTOR });
+        await admin.query('ANALYZE dbos.workflows, dbos.steps');
+        early = await Session.open(database.url, admin);
+        await early.warmUp();
+        await admin.query('DELETE FROM dbos.workflows');
+        await admin.query('DELETE FROM dbos.steps');
+        await writeHistory(admin, workflows);
+      }, FILLING_MS);
+
+      afterAll(() => early.close());
+
+      it('a connection that made its plans then reads its own rows only', async () => {
+        expect(await excessive(early)).toEqual({});
+      });
+
+      it('a fresh connection reads its own rows only', async () => {
+        expect(await excessiveOnFreshConnection()).toEqual({});
+      });
+    });
+  },
+);
+
+/** What reads a table that grows, or a function of ours that may. An insert by itself reads nothing. */
+const READS = /(?<!INSERT INTO )dbos\.(workflows|steps)\b|FROM dbos\.\w+\(/;
+
+/** All templates of `$queryRaw` that read so, as they reach the server. */
+async function statementsInSources(): Promise<string[]> {
+  const directory = new URL('../../libs/dbos/src/prisma/', import.meta.url);
+  const files = (await readdir(directory)).filter((file) =>
+    /-(repository|pipeline)\.ts$/.test(file),
+  );
+  const sources = await Promise.all(
+    files.map((file) => readFile(new URL(file, directory), 'utf8')),
+  );
+  return sources
+    .flatMap((source) => [...source.matchAll(/\$queryRaw(?:<[^`]*>)?`([^`]*)`/g)])
+    .map(([, text]) => normalized(text!))
+    .filter((text) => READS.test(text));
+}
