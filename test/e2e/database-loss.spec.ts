@@ -66,7 +66,7 @@ class Orders {
 const START = 'dbos.start_workflows';
 const TRANSITION = 'dbos.write_transitions';
 const CLAIM = 'dbos.claim_workflows';
-const HISTORY = 'WHERE workflow_id = ANY(';
+const HISTORY = 'dbos.step_histories';
 const HEARTBEAT = 'dbos.heartbeat';
 const REQUEUE = 'recovery_attempts = w.recovery_attempts +';
 const EVERY_KIND = [START, TRANSITION, CLAIM, HISTORY, HEARTBEAT, REQUEUE];

@@ -9,7 +9,11 @@ export const BATCH = { lanes: 2, maxItems: 500, maxBytes: 4 * 1024 * 1024 } as c
 /** How often a start is asked for again that lost a race against one that cannot be seen yet. */
 const MAX_RACES = 20;
 
-type Answer = StartedWorkflow & { readonly asked: string };
+/** Of a workflow that was not written: what stands in its place, if it can be seen. */
+type StandingRow = Omit<StartedWorkflow, 'id' | 'created'> & {
+  readonly asked: string;
+  readonly id: string | null;
+};
 
 export class StartPipeline {
   private readonly pipeline: WritePipeline<NewWorkflow, StartedWorkflow>;
@@ -29,43 +33,66 @@ export class StartPipeline {
 
   /** All or none, in one statement. */
   async write(workflows: readonly NewWorkflow[]): Promise<StartedWorkflow[]> {
-    const { answers, sent } = await this.send(workflows);
-    const byId = new Map(answers.map((answer) => [answer.asked, answer]));
+    const { standing, sent } = await this.send(workflows);
+    if (standing.length === 0) return workflows.map(written);
+    const byId = new Map(standing.map((row) => [row.asked, row]));
     return Promise.all(
       workflows.map(async (workflow) => {
-        const found = byId.get(workflow.id) ?? (await this.sendAgain(workflow));
-        return { ...found, created: found.created || (sent > 1 && isOurOwn(workflow, found)) };
+        const row = byId.get(workflow.id);
+        if (!row) return written(workflow);
+        const found = whatStands(row) ?? (await this.sendAgain(workflow));
+        return sent > 1 && isOurOwn(workflow, found) ? written(workflow) : found;
       }),
     );
   }
 
   private async send(
     workflows: readonly NewWorkflow[],
-  ): Promise<{ readonly answers: Answer[]; readonly sent: number }> {
+  ): Promise<{ readonly standing: StandingRow[]; readonly sent: number }> {
     let sent = 0;
     const rows = JSON.stringify(workflows.map(workflowColumns));
-    const answers = await this.database.query<Answer>((client) => {
+    const standing = await this.database.query<StandingRow>((client) => {
       sent += 1;
       return client.$queryRaw`
-        SELECT asked, id, created, name, status, executor_id AS "executorId", epoch
+        SELECT asked, id, name, status, executor_id AS "executorId", epoch
           FROM dbos.start_workflows(${rows}::json)`;
     });
-    return { answers, sent };
+    return { standing, sent };
   }
 
   /**
-   * A concurrent start elsewhere committed after our snapshot: neither created nor seen. Now it can be seen, or has
+   * A concurrent start elsewhere committed after our snapshot: neither written nor seen. Now it can be seen, or has
    * ended and made room.
    */
   private async sendAgain(workflow: NewWorkflow): Promise<StartedWorkflow> {
     for (let race = 0; race < MAX_RACES; race += 1) {
-      const { answers } = await this.send([workflow]);
-      if (answers[0]) return answers[0];
+      const [row] = (await this.send([workflow])).standing;
+      const started = row ? whatStands(row) : written(workflow);
+      if (started) return started;
     }
     // Deleted each time between two statements; the caller sees a workflow that was there and had ended.
     const { id } = workflow;
     return { id, created: false, name: '', status: 'CANCELLED', executorId: null, epoch: 0 };
   }
+}
+
+/** What was written is as it was given. */
+function written({ id, name, executorId, delayMs, runAt }: NewWorkflow): StartedWorkflow {
+  const waits = delayMs !== undefined || runAt !== undefined ? 'DELAYED' : 'ENQUEUED';
+  return executorId === undefined
+    ? { id, created: true, name, status: waits, executorId: null, epoch: 0 }
+    : { id, created: true, name, status: 'PENDING', executorId, epoch: 1 };
+}
+
+/** What stands in the place of a workflow, if it can be seen. */
+function whatStands({
+  id,
+  name,
+  status,
+  executorId,
+  epoch,
+}: StandingRow): StartedWorkflow | undefined {
+  return id === null ? undefined : { id, created: false, name, status, executorId, epoch };
 }
 
 /**

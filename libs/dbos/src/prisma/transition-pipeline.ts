@@ -15,7 +15,7 @@ type Transition =
   | { readonly owner: Owner; readonly step: NewStep }
   | { readonly owner: Owner; readonly settlement: Settlement };
 
-/** A run that still owned its workflow (`stepId` null), or a step of it that stood there before. */
+/** A run that did not own its workflow any more (`stepId` null), or a step that another run has recorded in its place. */
 interface AnswerRow {
   workflowId: string;
   stepId: string | null;
@@ -51,41 +51,21 @@ export class TransitionPipeline {
       sent += 1;
       return sendBatch(client, batch);
     });
-    const owned = new Set(answers.filter(({ stepId }) => stepId === null).map(runKey));
-    const standing = answers.filter(({ stepId }) => stepId !== null);
-    const foreign = standing.length > 0 ? await this.recordedByOthers(standing) : new Set<string>();
-    const lostAnswers = sent > 1 ? await this.settledByUs(transitions, owned) : new Set<string>();
-    const contradicted = new Set(standing.map(runKey));
+    if (answers.length === 0) return transitions.map(() => true); // as nearly always
+    const lost = new Set(answers.filter(({ stepId }) => stepId === null).map(runKey));
+    const contradicted = new Set(
+      answers.map(({ workflowId, epoch }) => runKey({ workflowId, epoch })),
+    );
+    const foreign = new Set(answers.map((step) => `${runKey(step)}\n${step.stepId}`));
+    const lostAnswers = sent > 1 ? await this.settledByUs(transitions, lost) : new Set<string>();
     return transitions.map((transition) => {
       const run = runKey(transition.owner);
       if (lostAnswers.has(run)) return true;
-      if (!owned.has(run)) return false;
+      if (lost.has(run)) return false;
       return 'step' in transition
         ? !foreign.has(`${run}\n${transition.step.stepId}`)
         : !contradicted.has(run);
     });
-  }
-
-  /**
-   * Steps that stood there already. Recorded at our epoch, they are our own: the acknowledgement was lost and the
-   * statement was sent again. At another epoch they contradict what this run believes.
-   */
-  private async recordedByOthers(steps: readonly AnswerRow[]): Promise<Set<string>> {
-    const asked = JSON.stringify(
-      steps.map((s) => ({ workflow_id: s.workflowId, step_id: s.stepId, epoch: s.epoch })),
-    );
-    const rows = await this.database.query<AnswerRow>(
-      (client) => client.$queryRaw`
-        SELECT asked.workflow_id AS "workflowId", asked.epoch, asked.step_id AS "stepId"
-          FROM jsonb_to_recordset(${asked}::jsonb) AS asked(workflow_id text, step_id text, epoch int)
-         CROSS JOIN LATERAL ( -- by the primary key
-                 SELECT s.epoch
-                   FROM dbos.steps s
-                  WHERE s.workflow_id = asked.workflow_id AND s.step_id = asked.step_id
-                  LIMIT 1) AS standing
-         WHERE standing.epoch <> asked.epoch`,
-    );
-    return new Set(rows.map((row) => `${runKey(row)}\n${row.stepId}`));
   }
 
   /**
@@ -94,10 +74,10 @@ export class TransitionPipeline {
    */
   private async settledByUs(
     transitions: readonly Transition[],
-    owned: ReadonlySet<string>,
+    lost: ReadonlySet<string>,
   ): Promise<Set<string>> {
     const settled = transitions.flatMap((t) =>
-      'settlement' in t && !owned.has(runKey(t.owner))
+      'settlement' in t && lost.has(runKey(t.owner))
         ? [{ workflow_id: t.owner.workflowId, epoch: t.owner.epoch, status: t.settlement.status }]
         : [],
     );

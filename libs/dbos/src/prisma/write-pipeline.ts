@@ -26,6 +26,12 @@ interface Entry<Item, Result> {
   readonly answer: Deferred<Result>;
 }
 
+/**
+ * What is ready at once is shared out among the free lanes, so that this process works on the answers to one statement
+ * while the server works on another. Fewer keys than this leave together: a statement has a price of its own.
+ */
+const MIN_SHARE = 32;
+
 /** What waits under one key. */
 type Group<Item, Result> = readonly [string, ReadonlyArray<Entry<Item, Result>>];
 
@@ -69,13 +75,15 @@ export class WritePipeline<Item, Result> {
     });
   }
 
-  /** The groups that may leave now, oldest first, up to the limits of one statement. */
+  /** The groups that may leave now, oldest first, up to the limits of one statement and the share of one lane. */
   private takeReady(): Array<Group<Item, Result>> {
-    const { maxItems, maxBytes, bytesOf } = this.settings;
+    const { lanes, maxItems, maxBytes, bytesOf } = this.settings;
+    const share = Math.max(MIN_SHARE, Math.ceil(this.waiting.size / (lanes - this.busyLanes)));
     const groups: Array<Group<Item, Result>> = [];
     let items = 0;
     let bytes = 0;
     for (const [key, entries] of this.waiting) {
+      if (groups.length === share) break;
       if (this.inFlight.has(key)) continue;
       const groupBytes = entries.reduce((sum, { item }) => sum + bytesOf(item), 0);
       if (groups.length > 0 && (items + entries.length > maxItems || bytes + groupBytes > maxBytes))

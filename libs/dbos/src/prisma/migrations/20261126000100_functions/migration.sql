@@ -10,11 +10,11 @@
 -- A function that a released version calls is never changed in what it takes or gives: processes of two versions work
 -- side by side during a deployment. What is new comes under a new name.
 
--- Writes new workflows, each unless its id or deduplication id is taken, and says what stands in its place. `asked` is
--- the id that was given. No row comes back for one that a concurrent start has taken and not yet shown: then it is to
--- be asked for again.
+-- Writes new workflows, each unless its id or deduplication id is taken, and says what stands in the place of those that
+-- were not written: `asked` is the id that was given. Where a concurrent start has taken it and is not to be seen yet,
+-- `id` is null: then it is to be asked for again. Of what was written nothing comes back, for its sender knows it.
 CREATE FUNCTION dbos.start_workflows(workflows json)
-RETURNS TABLE (asked text, id text, created boolean, name text, status text, executor_id text, epoch integer)
+RETURNS TABLE (asked text, id text, name text, status text, executor_id text, epoch integer)
 LANGUAGE plpgsql
 SET enable_seqscan = off
 SET plan_cache_mode = force_generic_plan
@@ -47,18 +47,15 @@ BEGIN
       FROM given
      ORDER BY given.queue COLLATE "C", given.deduplication_id COLLATE "C", given.id COLLATE "C"
         ON CONFLICT DO NOTHING
-    RETURNING w.id, w.name, w.status, w.executor_id, w.epoch
+    RETURNING w.id
   ), taken AS MATERIALIZED (
     SELECT given.id, given.queue, given.deduplication_id
       FROM given
      WHERE NOT EXISTS (SELECT FROM created WHERE created.id = given.id)
   )
-  SELECT created.id, created.id, true, created.name, created.status, created.executor_id, created.epoch
-    FROM created
-   UNION ALL
-  SELECT taken.id, standing.id, false, standing.name, standing.status, standing.executor_id, standing.epoch
+  SELECT taken.id, standing.id, standing.name, standing.status, standing.executor_id, standing.epoch
     FROM taken
-   CROSS JOIN LATERAL (
+    LEFT JOIN LATERAL (
            (SELECT w.id, w.name, w.status, w.executor_id, w.epoch
               FROM dbos.workflows w
              WHERE w.id = taken.id
@@ -68,17 +65,17 @@ BEGIN
               FROM dbos.workflows w
              WHERE w.queue = taken.queue AND w.deduplication_id = taken.deduplication_id AND w.completed_at IS NULL
              LIMIT 1)
-            LIMIT 1) AS standing;
+            LIMIT 1) AS standing ON true;
 END
 $$;
 
--- Checkpoints and settlements of runs, as far as the runs still own their workflows. Answers with the runs that did
--- (step_id null), and with those steps of theirs that had been recorded before.
+-- Checkpoints and settlements of runs, as far as the runs still own their workflows. Answers with the exceptions: the runs
+-- that did not (step_id null), and those steps of the others that another run had recorded; such a run is not settled.
+-- What stands at a run's own epoch it has recorded itself, by a sending whose answer was lost.
 --
--- `owned` is the fence, under a row lock: no take-over comes between the check and the commit. Rows are locked in the
--- order of ids, so that two batches cannot wait for each other.
---
--- `standing` steps contradict what their run believes; a run that they contradict is not settled.
+-- Several small statements, for their plans together cost the executor less than one with all of it, and each sees what
+-- the one before has done. The first is the fence, under a row lock: no take-over comes between the check and the commit.
+-- Rows are locked in the order of ids, so that two batches cannot wait for each other.
 --
 -- `= ANY (ARRAY[...])` can be neither hashed nor merged, which leaves one index probe for each row: a plan that was made
 -- while the tables were small would else walk the whole of an index, for no sequential scan stands in its way.
@@ -92,48 +89,57 @@ SET plan_cache_mode = force_generic_plan
 SET jit = off
 AS $$
 #variable_conflict use_column
+DECLARE
+  ids text[];
+  epochs integer[];
+  contradicted text[] := '{}';
+  written integer;
 BEGIN
-  RETURN QUERY
-  WITH run AS MATERIALIZED (
-    SELECT * FROM json_to_recordset(runs) AS run(id text, executor_id text, epoch integer) ORDER BY run.id COLLATE "C"
-  ), owned AS MATERIALIZED (
-    SELECT run.id, run.epoch
-      FROM run
-     CROSS JOIN LATERAL ( -- by the primary key alone: LIMIT keeps the conditions outside from choosing another index
-             SELECT w.status, w.executor_id, w.epoch
-               FROM dbos.workflows w
-              WHERE w.id = run.id
-              LIMIT 1
-                FOR NO KEY UPDATE) AS locked
-     WHERE locked.status = 'PENDING' AND locked.executor_id = run.executor_id AND locked.epoch = run.epoch
-  ), step AS MATERIALIZED (
-    SELECT step.*
-      FROM json_to_recordset(steps) AS step(
-             workflow_id text, epoch integer, step_id text, name text, serialization text, output text, error text,
-             child_workflow_id text, attempts integer, duration_ms float8)
-      JOIN owned ON owned.id = step.workflow_id AND owned.epoch = step.epoch
-  ), recorded AS (
+  SELECT array_agg(owned.id), array_agg(owned.epoch)
+    INTO ids, epochs
+    FROM (SELECT run.id, run.epoch
+            FROM (SELECT *
+                    FROM json_to_recordset(runs) AS given(id text, executor_id text, epoch integer)
+                   ORDER BY given.id COLLATE "C") AS run
+           CROSS JOIN LATERAL ( -- by the primary key alone: LIMIT keeps the conditions outside from choosing another index
+                   SELECT w.status, w.executor_id, w.epoch
+                     FROM dbos.workflows w
+                    WHERE w.id = run.id
+                    LIMIT 1
+                      FOR NO KEY UPDATE) AS locked
+           WHERE locked.status = 'PENDING' AND locked.executor_id = run.executor_id AND locked.epoch = run.epoch
+         ) AS owned;
+
+  IF json_array_length(steps) > 0 THEN
     INSERT INTO dbos.steps AS s (workflow_id, step_id, name, epoch, serialization, output, error,
                                  child_workflow_id, attempts, started_at, completed_at)
     SELECT step.workflow_id, step.step_id, step.name, step.epoch, step.serialization, step.output, step.error,
            step.child_workflow_id, step.attempts, now() - step.duration_ms * interval '1 millisecond', now()
-      FROM step
-        ON CONFLICT (workflow_id, step_id) DO NOTHING
-    RETURNING s.workflow_id, s.step_id
-  ), standing AS MATERIALIZED (
-    SELECT step.workflow_id, step.epoch, step.step_id
-      FROM step
-     WHERE NOT EXISTS (SELECT FROM recorded
-                        WHERE recorded.workflow_id = step.workflow_id AND recorded.step_id = step.step_id)
-  ), settlement AS MATERIALIZED (
-    SELECT settlement.*
-      FROM json_to_recordset(settlements) AS settlement(
-             workflow_id text, epoch integer, status text, serialization text, output text, error text,
-             wake_at timestamptz, retry_from integer)
-      JOIN owned ON owned.id = settlement.workflow_id AND owned.epoch = settlement.epoch
-     WHERE NOT EXISTS (SELECT FROM standing
-                        WHERE standing.workflow_id = settlement.workflow_id AND standing.epoch = settlement.epoch)
-  ), settled AS (
+      FROM json_to_recordset(steps) AS step(
+             workflow_id text, epoch integer, step_id text, name text, serialization text, output text, error text,
+             child_workflow_id text, attempts integer, duration_ms float8)
+      JOIN unnest(ids, epochs) AS owned(id, epoch) ON owned.id = step.workflow_id AND owned.epoch = step.epoch
+        ON CONFLICT (workflow_id, step_id) DO NOTHING;
+    GET DIAGNOSTICS written = ROW_COUNT;
+    IF written < json_array_length(steps) THEN
+      FOR workflow_id, epoch, step_id IN
+        SELECT step.workflow_id, step.epoch, step.step_id
+          FROM json_to_recordset(steps) AS step(workflow_id text, epoch integer, step_id text)
+          JOIN unnest(ids, epochs) AS owned(id, epoch) ON owned.id = step.workflow_id AND owned.epoch = step.epoch
+         CROSS JOIN LATERAL ( -- by the primary key
+                 SELECT s.epoch
+                   FROM dbos.steps s
+                  WHERE s.workflow_id = step.workflow_id AND s.step_id = step.step_id
+                  LIMIT 1) AS standing
+         WHERE standing.epoch <> step.epoch
+      LOOP
+        contradicted := contradicted || workflow_id;
+        RETURN NEXT;
+      END LOOP;
+    END IF;
+  END IF;
+
+  IF json_array_length(settlements) > 0 THEN
     UPDATE dbos.workflows w
        SET status = settlement.status,
            outcome_serialization = settlement.serialization,
@@ -146,20 +152,32 @@ BEGIN
                                ELSE now() END,
            failures = w.failures + CASE WHEN settlement.retry_from IS NULL THEN 0 ELSE 1 END,
            updated_at = now()
-      FROM settlement
-     WHERE w.id = ANY (ARRAY[settlement.workflow_id])
-  ), forgotten AS ( -- what a workflow that is tried again is to do anew
-    DELETE FROM dbos.steps s
-     USING settlement
-     WHERE s.workflow_id = ANY (ARRAY[settlement.workflow_id])
-       AND settlement.retry_from IS NOT NULL
-       AND split_part(s.step_id, '.', 1)::integer >= settlement.retry_from
-  )
-  SELECT owned.id, owned.epoch, NULL::text
-    FROM owned
-   UNION ALL
-  SELECT standing.workflow_id, standing.epoch, standing.step_id
-    FROM standing;
+      FROM json_to_recordset(settlements) AS settlement(
+             workflow_id text, epoch integer, status text, serialization text, output text, error text,
+             wake_at timestamptz, retry_from integer)
+      JOIN unnest(ids, epochs) AS owned(id, epoch)
+        ON owned.id = settlement.workflow_id AND owned.epoch = settlement.epoch
+     WHERE w.id = ANY (ARRAY[settlement.workflow_id]) AND settlement.workflow_id <> ALL (contradicted);
+
+    IF settlements::text LIKE '%"retry_from":%' THEN -- what a workflow that is tried again is to do anew
+      DELETE FROM dbos.steps s
+       USING json_to_recordset(settlements) AS settlement(workflow_id text, epoch integer, retry_from integer)
+        JOIN unnest(ids, epochs) AS owned(id, epoch)
+          ON owned.id = settlement.workflow_id AND owned.epoch = settlement.epoch
+       WHERE s.workflow_id = ANY (ARRAY[settlement.workflow_id]) AND settlement.workflow_id <> ALL (contradicted)
+         AND settlement.retry_from IS NOT NULL
+         AND split_part(s.step_id, '.', 1)::integer >= settlement.retry_from;
+    END IF;
+  END IF;
+
+  IF coalesce(cardinality(ids), 0) < json_array_length(runs) THEN
+    RETURN QUERY
+    SELECT run.id, run.epoch, NULL::text
+      FROM json_to_recordset(runs) AS run(id text, epoch integer)
+     WHERE NOT EXISTS (SELECT
+                         FROM unnest(ids, epochs) AS owned(id, epoch)
+                        WHERE owned.id = run.id AND owned.epoch = run.epoch);
+  END IF;
 
   IF extras IS NOT NULL THEN
     PERFORM dbos.write_extras(extras);
