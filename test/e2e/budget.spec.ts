@@ -69,17 +69,17 @@ class Letters {
   ) {}
 
   @Workflow()
-  async receive(count: number): Promise<string[]> {
+  async receive(letterCount: number): Promise<string[]> {
     const letters: string[] = [];
-    for (let index = 0; index < count; index += 1)
+    for (let index = 0; index < letterCount; index += 1)
       letters.push(await this.flow.recv<string>('letters'));
     return letters;
   }
 
   /** To itself, which nobody reads. */
   @Workflow()
-  async send(count: number): Promise<void> {
-    for (let index = 0; index < count; index += 1)
+  async send(letterCount: number): Promise<void> {
+    for (let index = 0; index < letterCount; index += 1)
       await this.workflows.send(this.flow.workflowId, 'hello', { topic: 'letters' });
   }
 }
@@ -124,7 +124,11 @@ const reason = countable ? '' : ' (skipped: this server has no pg_stat_statement
   });
 
   async function start(options: Partial<DbosModuleOptions> = CALM): Promise<NestApp> {
-    const nestApp = await startNestApp({ url: database.url, providers: [Work, Held, Letters], options });
+    const nestApp = await startNestApp({
+      url: database.url,
+      providers: [Work, Held, Letters],
+      options,
+    });
     opened.push(nestApp);
     return nestApp;
   }

@@ -9,11 +9,11 @@ import type { Clock } from '../core/clock.js';
 import { deferred, type Deferred } from '../core/deferred.js';
 import { Loop, type LoopSettings } from './loop.js';
 
-/** What is waited for: a message on a topic of a workflow, say. */
+/** What is waited for: a message to a workflow on a topic, an event of a workflow under a key. */
 export interface Awaited {
-  readonly kind: 'message';
+  readonly kind: 'message' | 'event';
   readonly workflowId: string;
-  /** Its topic. */
+  /** The topic or key. */
   readonly name: string;
 }
 
@@ -90,8 +90,8 @@ export class ArrivalWatch extends Loop {
     let nextAt = this.lookAt;
     for (const waiters of this.waiters.values()) {
       for (const waiter of waiters) {
-        if (looks) wake(waiter);
         if (waiter.dueAt <= now) waiter.wake?.resolve(false);
+        else if (looks) wake(waiter);
         else nextAt = Math.min(nextAt, waiter.dueAt);
       }
     }
@@ -101,7 +101,7 @@ export class ArrivalWatch extends Loop {
   /** At shutdown: nothing comes any more. */
   failAll(error: Error): void {
     for (const waiters of this.waiters.values()) {
-      for (const { wake } of waiters) wake?.reject(error);
+      for (const waiter of waiters) waiter.wake?.reject(error);
     }
     this.waiters.clear();
   }

@@ -8,6 +8,7 @@ import { Debouncer } from './debouncer.js';
 import { Dispatcher } from './dispatcher.js';
 import type { ResolvedEngineOptions } from './engine-options.js';
 import { Enqueuer } from './enqueuer.js';
+import { Events } from './events.js';
 import { Executor } from './executor.js';
 import { Flow } from './flow.js';
 import { Lease } from './lease.js';
@@ -18,12 +19,16 @@ import { OutcomeWatch } from './outcome-watch.js';
 import { Patience } from './patience.js';
 import { QueueRegistry } from './queue-registry.js';
 import { Recovery } from './recovery.js';
+import { Receiver } from './receiver.js';
 import { RecoveryLog } from './recovery-log.js';
 import { WorkflowRegistry } from './registry.js';
 import { RunScopes } from './run-scope.js';
+import { Sender } from './sender.js';
 import { Sleeper } from './sleep.js';
 import { Slots } from './slots.js';
 import { Starter } from './starter.js';
+import { Tokens } from './tokens.js';
+import { Updates } from './updates.js';
 
 export type Assembly = ReturnType<typeof assemble>;
 
@@ -74,9 +79,6 @@ export function assemble(options: ResolvedEngineOptions, repository: CheckpointR
   // Whoever hears of others, or hears nothing any more, shows itself alive: its lock alone says so no longer.
   notifier.subscribe('executor', () => membership.wake());
   const flow = flowWith(options, common);
-  const arrivals = new ArrivalWatch(polled);
-  notifier.subscribe('arrival', (workflowIds) => arrivals.arrivedElsewhere(workflowIds));
-  const { parkAfterMs } = options;
   return {
     common,
     executor,
@@ -88,10 +90,32 @@ export function assemble(options: ResolvedEngineOptions, repository: CheckpointR
     recoveryLoop,
     membership,
     flow,
-    arrivals,
-    messages: new Messages({ ...common, arrivals, dispatcher, parkAfterMs }),
+    ...exchange(options, { ...common, dispatcher }),
   };
 }
+
+/** How workflows and the outside world talk to each other. */
+function exchange(
+  { clock, random, logger, pollIntervalMs, parkAfterMs }: ResolvedEngineOptions,
+  common: CommonParts & { readonly dispatcher: Dispatcher },
+) {
+  const arrivals = new ArrivalWatch({ clock, random, logger, intervalMs: pollIntervalMs });
+  common.notifier.subscribe('arrival', (workflowIds) => arrivals.arrivedElsewhere(workflowIds));
+  const parts = { ...common, arrivals };
+  const sender = new Sender(parts);
+  const receiver = new Receiver({ ...parts, parkAfterMs });
+  const events = new Events(parts);
+  const all = { ...parts, sender, receiver, events };
+  return {
+    arrivals,
+    events,
+    messages: new Messages(all),
+    tokens: new Tokens(all),
+    updates: new Updates(all),
+  };
+}
+
+type CommonParts = ReturnType<typeof commonParts>;
 
 /** What most parts need; each names in its own interface what it takes of it. */
 function commonParts(

@@ -2,6 +2,7 @@
  * The one way in which a workflow does something durable: take the id, recall, settle, record, unwrap.
  * The only caller of `WorkflowRun.record`, and thereby of `steps.record`.
  */
+import type { NewEvent } from '../repository/step-repository.js';
 import type { RecordedOutcome } from './outcome.js';
 import type { RunScope } from './run-scope.js';
 
@@ -23,6 +24,8 @@ export interface OperationReport {
   childWorkflowId: string | undefined;
   /** What stands as the outcome already, for work in our own database that was one commit with its record. */
   recorded?: RecordedOutcome;
+  /** To be set in one commit with the record. */
+  event?: NewEvent;
 }
 
 /** @param stepId taken earlier by operations that need several ids; otherwise taken now, before any await */
@@ -50,6 +53,7 @@ export async function checkpoint<T>(
       output: outcome.output,
       error: outcome.error,
       childWorkflowId: report.childWorkflowId,
+      event: report.event,
       attempts: report.attempts,
       durationMs: performance.now() - startedAt,
     });

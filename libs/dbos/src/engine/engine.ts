@@ -11,6 +11,7 @@ import {
   type EngineOptions,
   type ResolvedEngineOptions,
 } from './engine-options.js';
+import type { Events } from './events.js';
 import type { Flow } from './flow.js';
 import type { Messages } from './messages.js';
 import { WorkflowHandle, type HandleParts } from './handle.js';
@@ -29,6 +30,8 @@ import type { RunScopes } from './run-scope.js';
 import { Schedules } from './schedules.js';
 import { Shutdown } from './shutdown.js';
 import type { StartOptions } from './starter.js';
+import type { Tokens } from './tokens.js';
+import type { Updates } from './updates.js';
 import { stepReport, type StepReport } from './step-report.js';
 
 /** How recovery stands here, and what is unfinished in the whole database. */
@@ -61,6 +64,8 @@ export class Engine {
       ...common,
       workflows: repository.workflows,
       outcomes: this.parts.outcomes,
+      events: this.parts.events,
+      updates: this.parts.updates,
       isAdmitting: () => this.state === 'running' || this.state === 'stopping',
     };
   }
@@ -81,8 +86,20 @@ export class Engine {
     return this.parts.flow;
   }
 
+  get events(): Events {
+    return this.parts.events;
+  }
+
   get messages(): Messages {
     return this.parts.messages;
+  }
+
+  get tokens(): Tokens {
+    return this.parts.tokens;
+  }
+
+  get updates(): Updates {
+    return this.parts.updates;
   }
 
   /**

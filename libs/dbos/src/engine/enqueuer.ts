@@ -13,7 +13,7 @@ import { checkpoint, type OperationReport } from './checkpoint.js';
 import type { Patience } from './patience.js';
 import type { WorkflowDefinition } from './registry.js';
 import type { RunScope } from './run-scope.js';
-import { childId, type Starter } from './starter.js';
+import { checkedCall, childId, type Starter } from './starter.js';
 
 /** What is to be enqueued, and where. */
 export interface EnqueueCall {
@@ -52,7 +52,8 @@ export class Enqueuer {
    *   DatabaseUnavailableError, EngineNotRunningError
    */
   async enqueue(call: EnqueueCall, parentId?: string): Promise<string> {
-    const workflow = this.placed(call, parentId);
+    const checked = checkedCall(call);
+    const workflow = this.placed(checked ? await checked : call, parentId);
     const { deduplication = 'reject' } = call.options;
     for (let attempt = 0; ; attempt += 1) {
       const standing = await this.parts.starter.begin(workflow);
@@ -92,9 +93,9 @@ export class Enqueuer {
       );
     }
     if (items.length === 0) return [];
-    const workflows = items.map(({ args, ...options }) =>
-      this.placed({ definition, queue, args, options }),
-    );
+    const calls = items.map(({ args, ...options }) => ({ definition, queue, args, options }));
+    const checked = await Promise.all(calls.map(async (call) => checkedCall(call) ?? call));
+    const workflows = checked.map((call) => this.placed(call));
     assertDistinct(workflows);
     const { repository, patience } = this.parts;
     const what = `Enqueuing ${items.length} workflows on "${queue.name}"`;

@@ -14,6 +14,7 @@ import {
 } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import { retryDelayMs } from '../core/retry.js';
+import { validated } from '../core/schema.js';
 import type { EncodedValue } from '../core/serialization/serializer.js';
 import { isTerminal } from '../core/status.js';
 import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
@@ -235,14 +236,14 @@ export class Executor implements RunHost {
   /** Code that ends before its history does is not the code that made it, whether it returns or throws. */
   private async invoke(
     run: WorkflowRun,
-    { invoke }: WorkflowDefinition,
+    { invoke, name, output }: WorkflowDefinition,
     args: readonly unknown[],
   ): Promise<unknown> {
     const scope = { run, sequence: run.root };
     try {
       const result = await this.parts.scopes.enter(scope, () => invoke(...args));
       run.assertHistoryUsed(run.root);
-      return result;
+      return output ? await validated(output, result, `result of ${name}`) : result;
     } catch (error) {
       run.assertHistoryUsed(run.root, error);
       throw error;

@@ -8,6 +8,7 @@ import {
   WorkflowCancelledError,
   WorkflowNotFoundError,
 } from '../core/errors.js';
+import type { EventKey, UpdateTopic } from '../core/schema.js';
 import type { WorkflowStatus } from '../core/status.js';
 import type {
   WorkflowOutcome,
@@ -15,10 +16,12 @@ import type {
   WorkflowRepository,
 } from '../repository/workflow-repository.js';
 import { checkpoint } from './checkpoint.js';
+import type { Events, GetEventOptions } from './events.js';
 import type { OutcomeCodec } from './outcome.js';
 import type { OutcomeWatch } from './outcome-watch.js';
 import type { Patience } from './patience.js';
 import type { RunScope, RunScopes } from './run-scope.js';
+import type { UpdateOptions, Updates } from './updates.js';
 
 export interface ResultOptions {
   /** Gives up waiting (not the workflow) after this long. Default: never. */
@@ -54,6 +57,8 @@ export interface WorkflowStatusReport {
 export interface HandleParts {
   readonly workflows: WorkflowRepository;
   readonly outcomes: OutcomeWatch;
+  readonly events: Events;
+  readonly updates: Updates;
   readonly codec: OutcomeCodec;
   readonly scopes: RunScopes;
   readonly clock: Clock;
@@ -116,6 +121,33 @@ export class WorkflowHandle<R = unknown> {
       );
     }
     return checkpoint(scope, { name: 'handle.status', produce: read });
+  }
+
+  /** As `workflows.getEvent` for this workflow. */
+  getEvent<T>(
+    key: string | EventKey<unknown, T>,
+    options?: GetEventOptions,
+  ): Promise<T | undefined> {
+    return this.#parts.events.get<T>(this.workflowId, key, options);
+  }
+
+  /**
+   * Asks the running workflow for something, and resolves with the reply of its handler (see `flow.updates`).
+   *
+   * @example
+   * ```ts
+   * const quote = await this.workflows.handle(orderId).update<Quote>('changeAddress', address, { timeout: '5s' });
+   * ```
+   * @throws what the handler threw; UpdateTimeoutError, UpdateNotHandledError when the workflow ended without a reply
+   */
+  update<In, Reply>(
+    topic: UpdateTopic<In, unknown, unknown, Reply>,
+    payload: NoInfer<In>,
+    options?: UpdateOptions,
+  ): Promise<Reply>;
+  update<T>(topic: string, payload: unknown, options?: UpdateOptions): Promise<T>;
+  update<T>(topic: string | UpdateTopic, payload: unknown, options?: UpdateOptions): Promise<T> {
+    return this.#parts.updates.send<T>(this.workflowId, topic, payload, options);
   }
 
   private async outcomeInWorkflow(

@@ -1,25 +1,20 @@
 /** Messages: sent to workflows from anywhere, received by them one after the other, each exactly once. */
 import { momentMs, type Duration } from '../core/duration.js';
-import { InvalidArgumentError, WorkflowNotFoundError } from '../core/errors.js';
+import { InvalidArgumentError } from '../core/errors.js';
 import { assertIdentifier } from '../core/identifiers.js';
 import { RecvTimeoutError } from '../core/message-errors.js';
-import type {
-  Destination,
-  MessageStep,
-  NewMessage,
-} from '../repository/message-repository.js';
-import type { Notifier } from '../repository/notifier.js';
-import { checkpoint, type OperationReport } from './checkpoint.js';
-import type { Dispatcher } from './dispatcher.js';
-import type { ExecutorIdentity } from './executor-identity.js';
+import { named, validated, type Topic } from '../core/schema.js';
+import type { NewMessage } from '../repository/message-repository.js';
+import type { DatabaseTime } from './database-time.js';
+import type { OutcomeCodec } from './outcome.js';
 import type { Patience } from './patience.js';
-import { Receiver, type ReceiverParts } from './receiver.js';
-import type { WorkflowRegistry } from './registry.js';
-import type { RunScope, RunScopes } from './run-scope.js';
+import type { Receiver } from './receiver.js';
+import type { RunScopes } from './run-scope.js';
+import type { Sender } from './sender.js';
 
 export interface SendOptions {
   /** Which of its topics the workflow receives the message on. Default: none, which is one of its own. */
-  readonly topic?: string;
+  readonly topic?: string | Topic;
   /** Of messages with one key a workflow gets the first, whatever their topics. */
   readonly idempotencyKey?: string;
 }
@@ -29,24 +24,20 @@ export type RecvOptions =
   | { readonly timeout?: Duration; readonly deadline?: undefined }
   | { readonly deadline: Date; readonly timeout?: undefined };
 
-export interface MessagesParts extends ReceiverParts {
-  readonly identity: ExecutorIdentity;
-  readonly registry: WorkflowRegistry;
+export interface MessagesParts {
+  readonly codec: OutcomeCodec;
   readonly scopes: RunScopes;
   readonly patience: Patience;
-  readonly notifier: Notifier;
-  readonly dispatcher: Dispatcher;
+  readonly time: DatabaseTime;
+  readonly sender: Sender;
+  readonly receiver: Receiver;
 }
 
 /** No topic of a user is empty. */
 const NO_TOPIC = '';
 
 export class Messages {
-  private readonly receiver: Receiver;
-
-  constructor(private readonly parts: MessagesParts) {
-    this.receiver = new Receiver(parts);
-  }
+  constructor(private readonly parts: MessagesParts) {}
 
   /**
    * Resolves once the message is durable. In a workflow it is sent exactly once, whatever dies.
@@ -54,92 +45,84 @@ export class Messages {
    */
   async send(workflowId: string, message: unknown, options: SendOptions = {}): Promise<void> {
     const scope = this.parts.scopes.outsideSteps('Sending a message');
-    const composed = this.compose(workflowId, message, options);
-    if (scope) return this.sendFrom(scope, composed);
+    const { patience, sender } = this.parts;
+    const { name, compose } = this.prepare(workflowId, message, options);
+    if (scope) return sender.sendFrom(scope, `workflows.send ${name}`.trimEnd(), compose);
+    const work = (async () => sender.send(await compose()))();
     const what = `Sending a message to workflow "${workflowId}"`;
     const whatThen = 'It may have been sent; give an idempotencyKey to send it again safely.';
-    return this.parts.patience.with(this.deliver(composed), what, whatThen);
+    await patience.with(work, what, whatThen);
   }
 
-  private compose(workflowId: string, message: unknown, options: SendOptions): NewMessage {
-    const { topic, idempotencyKey } = options;
+  /** What is wrong with the call is said at once; what a schema says may come later. */
+  private prepare(
+    workflowId: string,
+    message: unknown,
+    { topic, idempotencyKey }: SendOptions,
+  ): { readonly name: string; readonly compose: () => NewMessage | Promise<NewMessage> } {
     if (message === undefined) {
       throw new InvalidArgumentError(
         'A message must not be undefined, which is what recv() gives when none came. Send null.',
       );
     }
     if (idempotencyKey !== undefined) assertIdentifier('An idempotency key', idempotencyKey);
-    return {
+    const { name, schema } = checkedTopic(topic);
+    const { serializers } = this.parts.codec;
+    const address = {
       workflowId: assertIdentifier('A workflow id', workflowId),
-      topic: checkedTopic(topic),
-      message: this.parts.codec.serializers.encode(message, 'message'),
+      topic: name,
       ...(idempotencyKey !== undefined && { idempotencyKey }),
     };
-  }
-
-  private sendFrom(scope: RunScope, message: NewMessage): Promise<void> {
-    const name = `workflows.send ${message.topic}`.trimEnd();
-    const { owner } = scope.run;
-    const output = this.parts.codec.serializers.encode(undefined);
-    const produce = async (stepId: string, report: OperationReport): Promise<void> => {
-      await this.deliver(message, { owner, stepId, name, output }, scope);
-      report.recorded = { output, error: null };
+    if (!schema) {
+      const composed = { ...address, message: serializers.encode(message, 'message') };
+      return { name, compose: () => composed };
+    }
+    const compose = async (): Promise<NewMessage> => {
+      const valid = await validated(schema, message, `message on topic "${name}"`);
+      return { ...address, message: serializers.encode(valid, 'message') };
     };
-    return checkpoint(scope, { name, produce });
-  }
-
-  private async deliver(message: NewMessage, step?: MessageStep, scope?: RunScope): Promise<void> {
-    const sending = await this.parts.repository.messages.send(message, step);
-    switch (sending.result) {
-      case 'sent':
-        return this.tell(message, sending.destination);
-      case 'unknown':
-        throw new WorkflowNotFoundError(message.workflowId);
-      case 'lost':
-        return scope?.run.lost();
-      default:
-        return sending satisfies never;
-    }
-  }
-
-  /** Whoever may be waiting for the message: here, in the process that runs the workflow, or in the database. */
-  private tell({ workflowId, topic }: NewMessage, destination: Destination): void {
-    const { arrivals, dispatcher, identity, notifier, registry } = this.parts;
-    const { executorId, isWoken, name, queue } = destination;
-    if (isWoken) {
-      if (registry.names().includes(name)) dispatcher.offered(queue ?? undefined);
-      else notifier.notify('work', queue ?? undefined);
-      return;
-    }
-    arrivals.arrived({ kind: 'message', workflowId, name: topic });
-    if (executorId !== null && executorId !== identity.id) notifier.notify('arrival', workflowId);
+    return { name, compose };
   }
 
   /** The next message of a topic, or undefined when none came in time. Takes two step ids, whatever happens. */
-  async receive<T>(topic?: string, options: RecvOptions = {}): Promise<T | undefined> {
+  async receive<T>(
+    topicOrName?: string | Topic<unknown, T>,
+    options: RecvOptions = {},
+  ): Promise<T | undefined> {
     const scope = this.parts.scopes.require('flow.recv()');
-    const untilMs = this.deadlineOf(options);
-    return this.receiver.receive<T>(scope, checkedTopic(topic), untilMs);
+    const topic = checkedTopic(topicOrName).name;
+    const name = `flow.recv ${topic}`.trimEnd();
+    const untilMs = deadlineOf('flow.recv()', options, this.parts.time.nowMs());
+    return this.parts.receiver.receive<T>(scope, { topic, name, untilMs });
   }
 
   /** @throws RecvTimeoutError */
-  async receiveOrThrow<T>(topic: string | undefined, options?: RecvOptions): Promise<T> {
+  async receiveOrThrow<T>(
+    topic: string | Topic<unknown, T> | undefined,
+    options?: RecvOptions,
+  ): Promise<T> {
     const message = await this.receive<T>(topic, options);
     if (message !== undefined) return message;
     const { run } = this.parts.scopes.require('flow.recvOrThrow()');
-    throw new RecvTimeoutError(run.id, topic);
-  }
-
-  private deadlineOf({ timeout, deadline }: RecvOptions): number {
-    if (timeout !== undefined && deadline !== undefined) {
-      throw new InvalidArgumentError('flow.recv(): give a timeout or a deadline, not both.');
-    }
-    const until = deadline ?? timeout;
-    if (until === undefined) return Infinity;
-    return momentMs('The timeout of flow.recv()', until, this.parts.time.nowMs());
+    throw new RecvTimeoutError(run.id, topic === undefined ? undefined : named(topic).name);
   }
 }
 
-function checkedTopic(topic: string | undefined): string {
-  return topic === undefined ? NO_TOPIC : assertIdentifier('A topic', topic);
+/** Epoch milliseconds; `Infinity` for none. @throws InvalidArgumentError */
+export function deadlineOf(
+  what: string,
+  { timeout, deadline }: RecvOptions,
+  nowMs: number,
+): number {
+  if (timeout !== undefined && deadline !== undefined)
+    throw new InvalidArgumentError(`${what}: give a timeout or a deadline, not both.`);
+  const until = deadline ?? timeout;
+  return until === undefined ? Infinity : momentMs(`The timeout of ${what}`, until, nowMs);
+}
+
+function checkedTopic(topic: string | Topic | undefined): ReturnType<typeof named> {
+  if (topic === undefined) return { name: NO_TOPIC, schema: undefined };
+  const given = named(topic);
+  assertIdentifier('A topic', given.name);
+  return given;
 }

@@ -15,11 +15,20 @@ export interface ReceiverParts {
   readonly parkAfterMs: number;
 }
 
-/** A receiving that is under way. */
-interface Receiving {
-  readonly scope: RunScope;
+/** What a run wants to receive. */
+export interface Wanted {
   readonly topic: string;
+  /** The name of the step. */
   readonly name: string;
+  /** Epoch milliseconds; `Infinity` for as long as it takes. */
+  readonly untilMs: number;
+  /** The step whose tokens expire when the time is up. */
+  readonly tokenStepId?: string;
+}
+
+/** A receiving that is under way. */
+interface Receiving extends Wanted {
+  readonly scope: RunScope;
   readonly stepId: string;
   readonly waiting: Waiting;
 }
@@ -34,17 +43,15 @@ export class Receiver {
   /**
    * Takes the id of the deadline and that of the message at once, so that a replay comes to the same ones whether it had
    * to wait or not.
-   * @param untilMs epoch milliseconds; `Infinity` for none
    */
-  receive<T>(scope: RunScope, topic: string, untilMs: number): Promise<T | undefined> {
+  receive<T>(scope: RunScope, wanted: Wanted): Promise<T | undefined> {
     const [deadlineId, stepId] = [scope.sequence.takeId(), scope.sequence.takeId()];
-    const name = `flow.recv ${topic}`.trimEnd();
+    const { name, topic } = wanted;
     const produce = async (_stepId: string, report: OperationReport): Promise<undefined> => {
       const awaited = { kind: 'message', workflowId: scope.run.id, name: topic } as const;
       const waiting = this.parts.arrivals.register(awaited);
-      const receiving = { scope, topic, name, stepId, waiting };
       try {
-        report.recorded = await this.reception(receiving, deadlineId, untilMs);
+        report.recorded = await this.reception({ ...wanted, scope, stepId, waiting }, deadlineId);
       } finally {
         waiting.end();
       }
@@ -53,12 +60,8 @@ export class Receiver {
   }
 
   /** The deadline is recorded only where there is a wait: a message that is there costs one statement. */
-  private async reception(
-    receiving: Receiving,
-    deadlineId: string,
-    untilMs: number,
-  ): Promise<RecordedOutcome> {
-    const { scope } = receiving;
+  private async reception(receiving: Receiving, deadlineId: string): Promise<RecordedOutcome> {
+    const { scope, untilMs } = receiving;
     const recalled = scope.run.recall<number>(deadlineId, DEADLINE);
     const deadlineMs = recalled?.unwrap() ?? untilMs;
     const isTimeUp = deadlineMs <= this.parts.time.nowMs();
@@ -120,7 +123,7 @@ export class Receiver {
 
   /** What now stands as the outcome, if there is one. */
   private async look(
-    { scope, topic, name, stepId, waiting }: Receiving,
+    { scope, topic, name, stepId, waiting, tokenStepId }: Receiving,
     { isTimeUp }: { readonly isTimeUp: boolean },
   ): Promise<RecordedOutcome | undefined> {
     const { codec, repository } = this.parts;
@@ -130,7 +133,10 @@ export class Receiver {
     run.assertGoing(sequence);
     const timeout = isTimeUp ? codec.serializers.encode(undefined) : undefined;
     const receipt = { owner: run.owner, stepId, name, topic, timeout };
-    const reception = await repository.messages.receive(receipt);
+    const reception = await repository.messages.receive({
+      ...receipt,
+      ...(tokenStepId !== undefined && { tokenStepId }),
+    });
     switch (reception.result) {
       case 'received':
         return { output: reception.output, error: null };

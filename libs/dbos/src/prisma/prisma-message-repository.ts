@@ -26,6 +26,8 @@ interface SendRow {
   queue: string | null;
   woken: boolean;
   owned: boolean;
+  isNew: boolean;
+  expired: boolean;
 }
 
 interface ReceiveRow {
@@ -76,7 +78,7 @@ export class PrismaMessageRepository implements MessageRepository {
     const sent = JSON.stringify(dispatches.map(dispatchRow));
     const rows = await this.database.query<SendRow>(
       (client) => client.$queryRaw`
-        SELECT place, status, executor_id AS "executorId", name, queue, woken, owned
+        SELECT place, status, executor_id AS "executorId", name, queue, woken, owned, is_new AS "isNew", expired
           FROM dbos.send_messages(${sent}::json)`,
     );
     const byPlace = new Map(rows.map((row) => [row.place, row]));
@@ -103,6 +105,7 @@ function dispatchRow({ message, step }: Dispatch, place: number): Record<string,
     idempotency_key: message.idempotencyKey,
     serialization: message.message.format,
     message: message.message.text,
+    token_id: message.tokenId,
     sender_id: step?.owner.workflowId,
     executor_id: step?.owner.executorId,
     epoch: step?.owner.epoch,
@@ -116,12 +119,13 @@ function dispatchRow({ message, step }: Dispatch, place: number): Record<string,
 function sendingOf(row: SendRow | undefined): Sending {
   if (!row?.owned) return { result: 'lost' };
   if (row.status === null) return { result: 'unknown' };
-  const { name, queue, executorId, woken } = row;
-  return { result: 'sent', destination: { name, queue, executorId, isWoken: woken } };
+  if (row.expired) return { result: 'expired' };
+  const { name, queue, executorId, woken, isNew } = row;
+  return { result: 'sent', destination: { name, queue, executorId, isWoken: woken }, isNew };
 }
 
 function receiptRow(receipt: Receipt, place: number): Record<string, unknown> {
-  const { owner, stepId, name, topic, timeout } = receipt;
+  const { owner, stepId, name, topic, timeout, tokenStepId } = receipt;
   return {
     place,
     workflow_id: owner.workflowId,
@@ -133,6 +137,7 @@ function receiptRow(receipt: Receipt, place: number): Record<string, unknown> {
     timed_out: timeout !== undefined,
     timeout_serialization: timeout?.format,
     timeout_output: timeout?.text,
+    token_step_id: tokenStepId,
   };
 }
 

@@ -10,6 +10,8 @@ export interface NewMessage {
   /** Of messages with one key a workflow gets the first. */
   readonly idempotencyKey?: string;
   readonly message: EncodedValue;
+  /** Not sent once this token has expired. */
+  readonly tokenId?: string;
 }
 
 /** The step of a run that does something in the database, of which its checkpoint is part. */
@@ -23,7 +25,14 @@ export interface MessageStep {
 
 /** What became of a message. */
 export type Sending =
-  | { readonly result: 'sent'; readonly destination: Destination }
+  | {
+      readonly result: 'sent';
+      readonly destination: Destination;
+      /** False when one with the same key was sent before; then this was not. */
+      readonly isNew: boolean;
+    }
+  /** The token it came with. */
+  | { readonly result: 'expired' }
   /** There is no such workflow. */
   | { readonly result: 'unknown' }
   /** The run that sends owns its workflow no more; nothing was written. */
@@ -47,6 +56,8 @@ export interface Receipt {
   readonly topic: string;
   /** What is recorded when there is no message; given once the time is up. */
   readonly timeout: EncodedValue | undefined;
+  /** The step whose tokens expire with the time. */
+  readonly tokenStepId?: string;
 }
 
 export type Reception =
