@@ -1,32 +1,40 @@
 /** Puts an engine together: plain constructors, and the one place that tells the parts of each other. */
 import { OwnershipLostError } from '../core/errors.js';
 import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
+import { ArrivalWatch } from './arrival-watch.js';
 import { Branches } from './branches.js';
 import { DatabaseTime } from './database-time.js';
 import { Debouncer } from './debouncer.js';
 import { Dispatcher } from './dispatcher.js';
 import type { ResolvedEngineOptions } from './engine-options.js';
 import { Enqueuer } from './enqueuer.js';
+import { Events } from './events.js';
 import { Executor } from './executor.js';
 import { Flow } from './flow.js';
 import { Lease } from './lease.js';
 import { Lifecycle } from './lifecycle.js';
 import type { LoopSettings } from './loop.js';
 import { Membership } from './membership.js';
+import { Messages } from './messages.js';
 import { OutcomeCodec } from './outcome.js';
 import { OutcomeWatch } from './outcome-watch.js';
 import { Patience } from './patience.js';
+import type { ParkedUntil } from './presence.js';
 import { QueueRegistry } from './queue-registry.js';
 import { Recovery } from './recovery.js';
+import { Receiver } from './receiver.js';
 import { RecoveryLog } from './recovery-log.js';
 import { WorkflowRegistry } from './registry.js';
 import { RunScopes } from './run-scope.js';
+import { Sender } from './sender.js';
 import { Sleeper } from './sleep.js';
 import { Slots } from './slots.js';
 import { Starter } from './starter.js';
 import { readStatuses, type StatusWatch } from './status-reader.js';
 import { Streams } from './streams.js';
 import { Watch } from './watch.js';
+import { Tokens } from './tokens.js';
+import { Updates } from './updates.js';
 
 export type Assembly = ReturnType<typeof assemble>;
 
@@ -41,7 +49,7 @@ export function assemble(options: ResolvedEngineOptions, repository: CheckpointR
     ...common,
     outcomes: () => outcomes,
     onStray: () => dispatcher.suspectStrays({ haveRun: true }),
-    onParked: (wakeAt) => dispatcher.wakeWithin(Math.max(0, wakeAt.getTime() - time.nowMs())),
+    onParked: (parked) => awaitWaking(dispatcher, parked, time),
   });
   const outcomes = new OutcomeWatch(repository.workflows, executor, pollIntervalMs, loop);
   const starter: Starter = new Starter({
@@ -88,8 +96,41 @@ export function assemble(options: ResolvedEngineOptions, repository: CheckpointR
     streams,
     statuses,
     flow,
+    ...exchange(options, { ...common, dispatcher }),
   };
 }
+
+function awaitWaking(
+  dispatcher: Dispatcher,
+  { wakeAt, topics }: ParkedUntil,
+  time: DatabaseTime,
+): void {
+  if (topics.length > 0) dispatcher.wake(); // a message may have come while it was being parked
+  if (wakeAt) dispatcher.wakeWithin(Math.max(0, wakeAt.getTime() - time.nowMs()));
+}
+
+/** How workflows and the outside world talk to each other. */
+function exchange(
+  { clock, random, logger, pollIntervalMs, parkAfterMs }: ResolvedEngineOptions,
+  common: CommonParts & { readonly dispatcher: Dispatcher },
+) {
+  const arrivals = new ArrivalWatch({ clock, random, logger, intervalMs: pollIntervalMs });
+  common.notifier.subscribe('arrival', (workflowIds) => arrivals.arrivedElsewhere(workflowIds));
+  const parts = { ...common, arrivals };
+  const sender = new Sender(parts);
+  const receiver = new Receiver({ ...parts, parkAfterMs });
+  const events = new Events(parts);
+  const all = { ...parts, sender, receiver, events };
+  return {
+    arrivals,
+    events,
+    messages: new Messages(all),
+    tokens: new Tokens(all),
+    updates: new Updates(all),
+  };
+}
+
+type CommonParts = ReturnType<typeof commonParts>;
 
 /** What most parts need; each names in its own interface what it takes of it. */
 function commonParts(

@@ -11,7 +11,9 @@ import {
   type EngineOptions,
   type ResolvedEngineOptions,
 } from './engine-options.js';
+import type { Events } from './events.js';
 import type { Flow } from './flow.js';
+import type { Messages } from './messages.js';
 import { WorkflowHandle, type HandleParts } from './handle.js';
 import type { Lifecycle } from './lifecycle.js';
 import { listWorkflows, type ListQuery, type WorkflowPageReport } from './listing.js';
@@ -30,6 +32,8 @@ import { Schedules } from './schedules.js';
 import { Shutdown } from './shutdown.js';
 import type { StartOptions } from './starter.js';
 import type { Streams } from './streams.js';
+import type { Tokens } from './tokens.js';
+import type { Updates } from './updates.js';
 import { stepReport, type StepReport } from './step-report.js';
 
 /** How recovery stands here, and what is unfinished in the whole database. */
@@ -64,6 +68,8 @@ export class Engine {
       outcomes: this.parts.outcomes,
       streams: this.parts.streams,
       statuses: this.parts.statuses,
+      events: this.parts.events,
+      updates: this.parts.updates,
       isAdmitting: () => this.state === 'running' || this.state === 'stopping',
     };
   }
@@ -90,6 +96,22 @@ export class Engine {
 
   get lifecycle(): Lifecycle {
     return this.parts.common.lifecycle;
+  }
+
+  get events(): Events {
+    return this.parts.events;
+  }
+
+  get messages(): Messages {
+    return this.parts.messages;
+  }
+
+  get tokens(): Tokens {
+    return this.parts.tokens;
+  }
+
+  get updates(): Updates {
+    return this.parts.updates;
   }
 
   /**
@@ -151,6 +173,7 @@ export class Engine {
     this.state = 'launched';
     starter.open();
     recoveryLoop.start();
+    this.parts.arrivals.start();
   }
 
   /** Lets workflows run: from the next turn of the event loop on they are claimed. */
@@ -282,7 +305,7 @@ export class Engine {
     const wasLaunched = this.state === 'launched' || this.state === 'running';
     this.state = 'stopping';
     const { repository, parts, options } = this;
-    const { outcomes, streams, statuses } = parts;
+    const { outcomes, streams, statuses, arrivals } = parts;
     this.schedules.scheduler.halt();
     if (wasLaunched) {
       await new Shutdown({ ...parts, ...parts.common }, options.clock).run({ drainMs, graceMs });
@@ -290,6 +313,7 @@ export class Engine {
     outcomes.halt();
     streams.watch.halt();
     statuses.halt();
+    arrivals.halt();
     await repository.close();
     const shutDown = new EngineNotRunningError(
       'The engine was shut down while waiting for a workflow.',
@@ -297,6 +321,7 @@ export class Engine {
     outcomes.failAll(shutDown);
     streams.watch.failAll(shutDown);
     statuses.failAll(shutDown);
+    arrivals.failAll(shutDown);
     parts.common.lifecycle.close();
     this.state = 'stopped';
   }

@@ -14,7 +14,7 @@ import type { Lifecycle } from './lifecycle.js';
 import type { Patience } from './patience.js';
 import type { WorkflowDefinition } from './registry.js';
 import type { RunScope } from './run-scope.js';
-import { childId, type Starter } from './starter.js';
+import { checkedCall, childId, type Starter } from './starter.js';
 
 /** What is to be enqueued, and where. */
 export interface EnqueueCall {
@@ -54,7 +54,8 @@ export class Enqueuer {
    *   DatabaseUnavailableError, EngineNotRunningError
    */
   async enqueue(call: EnqueueCall, parentId?: string): Promise<string> {
-    const workflow = this.placed(call, parentId);
+    const checked = checkedCall(call);
+    const workflow = this.placed(checked ? await checked : call, parentId);
     const { deduplication = 'reject' } = call.options;
     for (let attempt = 0; ; attempt += 1) {
       const standing = await this.parts.starter.begin(workflow);
@@ -94,9 +95,9 @@ export class Enqueuer {
       );
     }
     if (items.length === 0) return [];
-    const workflows = items.map(({ args, ...options }) =>
-      this.placed({ definition, queue, args, options }),
-    );
+    const calls = items.map(({ args, ...options }) => ({ definition, queue, args, options }));
+    const checked = await Promise.all(calls.map(async (call) => checkedCall(call) ?? call));
+    const workflows = checked.map((call) => this.placed(call));
     assertDistinct(workflows);
     const { repository, patience, lifecycle } = this.parts;
     const what = `Enqueuing ${items.length} workflows on "${queue.name}"`;

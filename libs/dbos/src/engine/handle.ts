@@ -8,8 +8,10 @@ import {
   WorkflowCancelledError,
   WorkflowNotFoundError,
 } from '../core/errors.js';
+import type { EventKey, UpdateTopic } from '../core/schema.js';
 import type { WorkflowOutcome, WorkflowRepository } from '../repository/workflow-repository.js';
 import { checkpoint } from './checkpoint.js';
+import type { Events, GetEventOptions } from './events.js';
 import type { OutcomeCodec } from './outcome.js';
 import type { OutcomeWatch } from './outcome-watch.js';
 import type { Patience } from './patience.js';
@@ -18,6 +20,7 @@ import type { RunScope, RunScopes } from './run-scope.js';
 import { StatusReader, type StatusWatch } from './status-reader.js';
 import { statusReport, type WorkflowStatusReport } from './status-report.js';
 import type { ReadStreamOptions, Streams } from './streams.js';
+import type { UpdateOptions, Updates } from './updates.js';
 
 export interface ResultOptions {
   /** Gives up waiting (not the workflow) after this long. Default: never. */
@@ -29,6 +32,8 @@ export interface HandleParts {
   readonly outcomes: OutcomeWatch;
   readonly streams: Streams;
   readonly statuses: StatusWatch;
+  readonly events: Events;
+  readonly updates: Updates;
   readonly codec: OutcomeCodec;
   readonly scopes: RunScopes;
   readonly clock: Clock;
@@ -107,6 +112,33 @@ export class WorkflowHandle<R = unknown> {
   /** The values of one of its streams, as `workflows.readStream`. @throws InvalidArgumentError */
   stream<T>(key: string, options?: ReadStreamOptions): LiveValues<T> {
     return this.#parts.streams.read<T>(this.workflowId, key, options);
+  }
+
+  /** As `workflows.getEvent` for this workflow. */
+  getEvent<T>(
+    key: string | EventKey<unknown, T>,
+    options?: GetEventOptions,
+  ): Promise<T | undefined> {
+    return this.#parts.events.get<T>(this.workflowId, key, options);
+  }
+
+  /**
+   * Asks the running workflow for something, and resolves with the reply of its handler (see `flow.updates`).
+   *
+   * @example
+   * ```ts
+   * const quote = await this.workflows.handle(orderId).update<Quote>('changeAddress', address, { timeout: '5s' });
+   * ```
+   * @throws what the handler threw; UpdateTimeoutError, UpdateNotHandledError when the workflow ended without a reply
+   */
+  update<In, Reply>(
+    topic: UpdateTopic<In, unknown, unknown, Reply>,
+    payload: NoInfer<In>,
+    options?: UpdateOptions,
+  ): Promise<Reply>;
+  update<T>(topic: string, payload: unknown, options?: UpdateOptions): Promise<T>;
+  update<T>(topic: string | UpdateTopic, payload: unknown, options?: UpdateOptions): Promise<T> {
+    return this.#parts.updates.send<T>(this.workflowId, topic, payload, options);
   }
 
   private async outcomeInWorkflow(

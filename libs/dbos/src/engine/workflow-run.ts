@@ -87,7 +87,8 @@ export class WorkflowRun {
     return this.decode<T>(recollection.step);
   }
 
-  private decode<T>(step: StepRecord): Outcome<T> {
+  /** @throws UnreadableHistoryError */
+  decode<T>(step: Pick<StepRecord, 'stepId' | 'name' | 'output' | 'error'>): Outcome<T> {
     try {
       return this.codec.recalled<T>(step);
     } catch (error) {

@@ -8,6 +8,8 @@ export type Topic =
   | 'work'
   /** An executor has joined. */
   | 'executor'
+  /** Something has come that workflows, or callers, wait for. Subjects: ids of the workflows it belongs to. */
+  | 'arrival'
   /** Schedules have changed. */
   | 'schedule'
   /** Something was appended to streams, or their writers have ended. Subjects: ids of workflows. */

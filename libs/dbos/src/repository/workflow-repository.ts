@@ -39,7 +39,12 @@ export type Settlement =
       readonly status: 'ERROR' | 'SUSPENDED' | 'MAX_RECOVERY_ATTEMPTS_EXCEEDED';
       readonly error: EncodedValue;
     }
-  | { readonly status: 'DELAYED'; readonly wakeAt: Date }
+  /** Until a moment, or a message on one of the topics; one that is there already sends it back to ENQUEUED at once. */
+  | {
+      readonly status: 'DELAYED';
+      readonly wakeAt: Date | undefined;
+      readonly topics?: readonly string[];
+    }
   /** Failed, and is to run again: from the first step at this position on. Everything before must be durable. */
   | {
       readonly status: 'DELAYED';
