@@ -220,7 +220,8 @@ const reason = countable ? '' : ' (skipped: this server has no pg_stat_statement
 
     expect(count(sent, isClaim)).toBeLessThanOrEqual(2);
     expect(count(sent, isHistory)).toBe(1);
-    expect(excess(sent, { statements: 20, commits: 12, walBytes: 100 * 2_080 })).toBeUndefined();
+    // The launch included; a slow machine ends the workflows in more batches than a fast one.
+    expect(excess(sent, { statements: 26, commits: 16, walBytes: 100 * 2_080 })).toBeUndefined();
   });
 
   it('B70: an idle process asks once for each beat of each of its loops, and nothing else', async () => {
