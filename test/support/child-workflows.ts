@@ -81,7 +81,9 @@ export class Receiving {
     const numbers: number[] = [];
     for (let index = 0; index < count; index += 1) {
       const number = await this.flow.recv<number>('numbers');
-      await this.flow.step('use', () => this.ledger.enter(this.flow.workflowId, `number ${number}`));
+      await this.flow.step('use', () =>
+        this.ledger.enter(this.flow.workflowId, `number ${number}`),
+      );
       numbers.push(number);
     }
     return numbers;
