@@ -1,13 +1,21 @@
 /** From an order to a receipt, whatever dies on the way. */
 import { Injectable } from '@nestjs/common';
-import { InjectQueue, Queue, Workflow } from 'nestjs-dbos';
+import {
+  InjectQueue,
+  Queue,
+  TokenExpiredError,
+  TokenRejectedError,
+  Workflow,
+  WorkflowContext,
+} from 'nestjs-dbos';
+import { ApprovalMail } from '../approvals/approval-mail.service.js';
 import { FULFILMENT_QUEUE, fulfilmentIdOf } from '../fulfilment/fulfilment.queue.js';
 import { FulfilmentWorkflow } from '../fulfilment/fulfilment.workflow.js';
 import { InventoryService } from './inventory.service.js';
 import type { Order, Receipt } from './order.js';
 import { OrdersService } from './orders.service.js';
 import { PaymentService } from './payment.service.js';
-import { OrderRefusedError } from './refusals.js';
+import { NotApprovedError, OrderRefusedError } from './refusals.js';
 
 @Injectable()
 export class CheckoutWorkflow {
@@ -15,6 +23,8 @@ export class CheckoutWorkflow {
     private readonly orders: OrdersService,
     private readonly inventory: InventoryService,
     private readonly payments: PaymentService,
+    private readonly mail: ApprovalMail,
+    private readonly flow: WorkflowContext,
     @InjectQueue(FULFILMENT_QUEUE) private readonly fulfilments: Queue,
   ) {}
 
@@ -35,11 +45,28 @@ export class CheckoutWorkflow {
     try {
       const reservation = await this.inventory.reserve(order.lines);
       compensations.unshift(() => this.inventory.release(reservation));
+      if (order.needsApproval) await this.obtainApproval(order);
       return await this.payments.charge(order);
     } catch (error) {
       if (error instanceof OrderRefusedError) {
         for (const compensate of compensations) await compensate();
       }
+      throw error;
+    }
+  }
+
+  /**
+   * The goods are reserved meanwhile, and the workflow waits in the database, for days if need be.
+   * @throws NotApprovedError when somebody says no, or nobody anything
+   */
+  private async obtainApproval(order: Order): Promise<void> {
+    const approval = await this.flow.createToken<void>({ timeout: '2d' });
+    await this.mail.ask(order, approval.token);
+    try {
+      await approval.wait();
+    } catch (error) {
+      if (error instanceof TokenRejectedError) throw new NotApprovedError(error.message);
+      if (error instanceof TokenExpiredError) throw new NotApprovedError('Nobody approved it.');
       throw error;
     }
   }

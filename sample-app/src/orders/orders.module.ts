@@ -1,4 +1,5 @@
 import { Module } from '@nestjs/common';
+import { ApprovalsModule } from '../approvals/approvals.module.js';
 import { CatalogModule } from '../catalog/catalog.module.js';
 import { FulfilmentModule } from '../fulfilment/fulfilment.module.js';
 import { CheckoutWorkflow } from './checkout.workflow.js';
@@ -9,7 +10,7 @@ import { OrdersService } from './orders.service.js';
 import { PaymentService } from './payment.service.js';
 
 @Module({
-  imports: [CatalogModule, FulfilmentModule],
+  imports: [CatalogModule, ApprovalsModule, FulfilmentModule],
   controllers: [OrdersController],
   providers: [CheckoutWorkflow, OrdersService, InventoryService, PaymentService, OrderReports],
 })
