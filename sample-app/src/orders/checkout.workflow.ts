@@ -1,6 +1,14 @@
 /** From an order to a receipt, whatever dies on the way. */
 import { Injectable } from '@nestjs/common';
-import { InjectQueue, Queue, Workflow } from 'nestjs-dbos';
+import {
+  InjectQueue,
+  Queue,
+  TokenExpiredError,
+  TokenRejectedError,
+  Workflow,
+  WorkflowContext,
+} from 'nestjs-dbos';
+import { ApprovalMail } from '../approvals/approval-mail.service.js';
 import { FULFILMENT_QUEUE, fulfilmentIdOf } from '../fulfilment/fulfilment.queue.js';
 import { FulfilmentWorkflow } from '../fulfilment/fulfilment.workflow.js';
 import { ProgressService } from '../progress/progress.service.js';
@@ -8,7 +16,7 @@ import { InventoryService } from './inventory.service.js';
 import type { Order, Receipt } from './order.js';
 import { OrdersService } from './orders.service.js';
 import { PaymentService } from './payment.service.js';
-import { OrderRefusedError } from './refusals.js';
+import { NotApprovedError, OrderRefusedError } from './refusals.js';
 
 @Injectable()
 export class CheckoutWorkflow {
@@ -17,6 +25,8 @@ export class CheckoutWorkflow {
     private readonly inventory: InventoryService,
     private readonly payments: PaymentService,
     private readonly progress: ProgressService,
+    private readonly mail: ApprovalMail,
+    private readonly flow: WorkflowContext,
     @InjectQueue(FULFILMENT_QUEUE) private readonly fulfilments: Queue,
   ) {}
 
@@ -39,6 +49,7 @@ export class CheckoutWorkflow {
       const reservation = await this.inventory.reserve(order.lines);
       compensations.unshift(() => this.inventory.release(reservation));
       await this.progress.tell({ stage: 'reserved' });
+      if (order.needsApproval) await this.obtainApproval(order);
       const chargeId = await this.payments.charge(order);
       await this.progress.tell({ stage: 'charged' });
       return chargeId;
@@ -47,6 +58,22 @@ export class CheckoutWorkflow {
         for (const compensate of compensations) await compensate();
         await this.progress.tell({ stage: 'refused', reason: error.message });
       }
+      throw error;
+    }
+  }
+
+  /**
+   * The goods are reserved meanwhile, and the workflow waits in the database, for days if need be.
+   * @throws NotApprovedError when somebody says no, or nobody anything
+   */
+  private async obtainApproval(order: Order): Promise<void> {
+    const approval = await this.flow.createToken<void>({ timeout: '2d' });
+    await this.mail.ask(order, approval.token);
+    try {
+      await approval.wait();
+    } catch (error) {
+      if (error instanceof TokenRejectedError) throw new NotApprovedError(error.message);
+      if (error instanceof TokenExpiredError) throw new NotApprovedError('Nobody approved it.');
       throw error;
     }
   }

@@ -128,8 +128,8 @@ BEGIN
     SELECT given.*
       FROM given
      WHERE given.status IS NOT NULL AND given.owned AND NOT given.expired
-       AND (given.sender_id IS NULL
-            OR NOT EXISTS (SELECT FROM dbos.steps s WHERE s.workflow_id = given.sender_id AND s.step_id = given.step_id))
+       AND (SELECT true FROM dbos.steps s
+             WHERE s.workflow_id = given.sender_id AND s.step_id = given.step_id LIMIT 1) IS NULL
   ), recorded AS (
     INSERT INTO dbos.steps (workflow_id, step_id, name, epoch, serialization, output, started_at)
     SELECT sendable.sender_id, sendable.step_id, sendable.step_name, sendable.epoch, sendable.step_serialization,
@@ -174,10 +174,12 @@ BEGIN
       FROM json_to_recordset(receipts) AS given(
              place integer, workflow_id text, executor_id text, epoch integer, step_id text, name text, topic text,
              timed_out boolean, timeout_serialization text, timeout_output text, token_step_id text)
-     WHERE given.timed_out
-        OR EXISTS (SELECT FROM dbos.messages m
-                    WHERE m.workflow_id = given.workflow_id AND m.topic = given.topic AND m.consumed_by IS NULL)
-        OR EXISTS (SELECT FROM dbos.steps s WHERE s.workflow_id = given.workflow_id AND s.step_id = given.step_id)
+     WHERE coalesce( -- one probe each: for EXISTS all that is there might be put into a hash table
+             given.timed_out OR NULL,
+             (SELECT true FROM dbos.messages m
+               WHERE m.workflow_id = given.workflow_id AND m.topic = given.topic AND m.consumed_by IS NULL LIMIT 1),
+             (SELECT true FROM dbos.steps s
+               WHERE s.workflow_id = given.workflow_id AND s.step_id = given.step_id LIMIT 1))
      ORDER BY given.workflow_id COLLATE "C", given.place
   LOOP
     place := receipt.place;
@@ -290,9 +292,10 @@ BEGIN
             WHERE w.id = parked.workflow_id
             LIMIT 1) AS standing
    CROSS JOIN LATERAL (
-           SELECT EXISTS (SELECT FROM dbos.messages m
-                           WHERE m.workflow_id = parked.workflow_id AND m.topic = ANY (parked.topics)
-                             AND m.consumed_by IS NULL) AS message) AS found
+           SELECT (SELECT true FROM dbos.messages m
+                    WHERE m.workflow_id = parked.workflow_id AND m.topic = ANY (parked.topics)
+                      AND m.consumed_by IS NULL
+                    LIMIT 1) AS message) AS found
    WHERE w.id = ANY (ARRAY[parked.workflow_id]) AND standing.epoch = parked.epoch AND standing.status = 'DELAYED';
 
   -- A run that is tried again receives anew what it had received in the steps that are forgotten.
