@@ -451,6 +451,22 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
       return repository.messages.send({ ...messageTo('history 9'), tokenId: 'token 9' });
     };
   },
+  'an append to a stream': async (stage) => {
+    const [owner] = await owned(stage);
+    const append = { owner: owner!, key: 'progress', value: TEXT, stepId: '0', name: 'write' };
+    return () => stage.repository.streams.append(append);
+  },
+  'a look at the streams of 64 workflows': async ({ repository }) => {
+    const positions = many(64).map((n) => ({
+      workflowId: `history ${n + 1}`,
+      key: 'progress',
+      fromOffset: 0,
+    }));
+    return () => repository.streams.read(positions);
+  },
+  'the statuses of 64 workflows': async ({ repository }) => {
+    return () => repository.workflows.states(many(64).map((n) => `history ${n + 1}`));
+  },
   'a failure that is tried again': async (stage) => {
     const [owner] = await owned(stage);
     await stage.repository.steps.record(owner!, newStep(0));

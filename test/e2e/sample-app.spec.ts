@@ -130,7 +130,7 @@ function chargesOf(id: string): Ledger['charges'] {
 /** The links in the mails that the manager gets. */
 function watchMails(): string[] {
   const links: string[] = [];
-  const { logger } = shop.get(ApprovalMail) as unknown as { logger: { log(text: string): void } };
+  const { logger }: { logger: { log(text: string): void } } = shop.get(ApprovalMail);
   jest.spyOn(logger, 'log').mockImplementation((text) => {
     links.push(new URL(text.slice(text.indexOf('http'))).pathname);
   });
