@@ -35,7 +35,7 @@ export function assemble(options: ResolvedEngineOptions, repository: CheckpointR
     ...common,
     outcomes: () => outcomes,
     onStray: () => dispatcher.suspectStrays({ haveRun: true }),
-    onParked: (wakeAt) => dispatcher.wakeWithin(Math.max(0, wakeAt.getTime() - time.nowMs())),
+    onParked: (wakeAt) => dispatcher.dueWithin(Math.max(0, wakeAt.getTime() - time.nowMs())),
   });
   const outcomes = new OutcomeWatch(repository.workflows, executor, pollIntervalMs, loop);
   const starter: Starter = new Starter({
