@@ -3,7 +3,7 @@
 // TEST_SEED repeats its choices, TEST_OPERATIONS makes it as long as you like.
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { Ledger } from '../support/ledger.js';
-import { violationsOf } from '../support/queue-checker.js';
+import { startDelays, violationsOf } from '../support/queue-checker.js';
 import { installQueueLog } from '../support/queue-log.js';
 import { QueueModel } from '../support/queue-model.js';
 
@@ -46,6 +46,7 @@ describe('Queues under random use by three processes', () => {
       workflows: evidence.workflows.length,
       bodies: evidence.bodies.length,
       ends: evidence.ends.length,
+      startDelayMs: startDelays(evidence),
       violations: violations.length,
     };
     process.stdout.write(`${JSON.stringify(figures)}\n`);

@@ -3,6 +3,7 @@
 import { CheckpointRepository } from 'nestjs-dbos';
 import { Engine } from '../../libs/dbos/src/engine/engine.js';
 import { eventually } from '../support/eventually.js';
+import { connectionError } from '../support/faulty-client.js';
 import { NestApps } from '../support/nest-app.js';
 import {
   Packing,
@@ -202,6 +203,28 @@ describe('What a process cannot take is taken by another', () => {
     expect(await begins(idle, 'sugar')).toBe('sugar');
   });
 
+  it.each([
+    ['is put there', 0],
+    ['becomes due', 100],
+  ])('when it %s after it has begun to stop', async (_what, delay) => {
+    const name = named();
+    const stopping = await start({
+      queues: [{ name }],
+      options: { shutdown: { drainMs: 20_000 } },
+    });
+    await stopping.queue(name).enqueue(Packing).run('tea');
+    await begins(stopping, 'tea');
+    const other = await start({ queues: [{ name }] });
+    await knowEachOther(stopping, other);
+    if (delay > 0) await stopping.queue(name).enqueue(Packing, { delay }).run('salt');
+    const closing = stopping.app.close();
+    await isStopping(stopping);
+    if (delay === 0) await stopping.queue(name).enqueue(Packing).run('salt');
+    expect(await begins(other, 'salt')).toBe('salt');
+    stopping.bench.letGo();
+    await closing;
+  });
+
   it('when it ends what the other waits for after it has begun to stop', async () => {
     const name = named();
     const queues = [{ name, concurrency: 1 }];
@@ -235,6 +258,29 @@ describe('A claim', () => {
     const next = await start({ queues: [{ name }] });
     await begins(next, 'tea');
     expect(await next.workflows.handle(workflowId).status()).toMatchObject({ recoveryAttempts: 0 });
+  });
+
+  it('B49: whose histories could not be read leaves nothing behind', async () => {
+    const name = named();
+    const app = await start({ queues: [{ name, concurrency: 30 }] });
+    app.bench.holds = false;
+    let unread = 1;
+    app.gates.onEach((sql, _values, moment) => {
+      if (!sql.includes('step_histories') || moment !== 'unsent' || unread === 0) return;
+      unread -= 1;
+      throw connectionError();
+    });
+    await app.prisma.$executeRaw`
+      INSERT INTO dbos.workflows (id, name, status, executor_id, epoch, queue, serialization, input)
+      SELECT ${name} || n, 'Packing', 'PENDING', 'dead', 1, ${name}, 'json', '["tea"]' FROM generate_series(1, 20) AS n`;
+
+    await eventually(async () => {
+      const ended = await app.prisma.$queryRaw<unknown[]>`
+        SELECT FROM dbos.workflows WHERE queue = ${name} AND status = 'SUCCESS'`;
+      expect(ended).toHaveLength(20);
+    });
+    expect(unread).toBe(0);
+    expect(app.bench.packed).toHaveLength(20);
   });
 
   it('that found a queue full is made again when room came while it was under way', async () => {

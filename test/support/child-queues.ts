@@ -6,6 +6,7 @@ import { Step, Workflow, WorkflowContext } from 'nestjs-dbos';
 import type { Engine } from '../../libs/dbos/src/engine/engine.js';
 import type { QueueCall } from './child-protocol.js';
 import { Ledger } from './ledger.js';
+import { StoppingPoints } from './stopping-points.js';
 
 /** What there is to do with a parcel. */
 export interface Parcel {
@@ -14,31 +15,36 @@ export interface Parcel {
   readonly ms: number;
   /** Between two bodies the workflow sleeps this long. Default: there is one body. */
   readonly sleepMs?: number;
+  /** Whatever makes it large. */
+  readonly text?: string;
 }
 
 @Injectable()
 export class Parcels {
   constructor(
     @Inject(Ledger) private readonly ledger: Ledger,
+    private readonly points: StoppingPoints,
     private readonly flow: WorkflowContext,
   ) {}
 
   @Workflow({ name: 'Parcels' })
   async pack(parcel: Parcel): Promise<string> {
-    await this.wrap(parcel.ms);
+    await this.wrap(parcel);
     if (parcel.sleepMs !== undefined) {
       await this.flow.sleep(parcel.sleepMs);
-      await this.wrap(parcel.ms);
+      await this.wrap(parcel);
     }
     return `packed ${parcel.label}`;
   }
 
+  /** Stops at `packing <label>` if it is told to. */
   @Step()
-  async wrap(ms: number): Promise<void> {
+  async wrap({ label, ms }: Parcel): Promise<void> {
     const { workflowId } = this.flow;
     const { signal } = this.flow.stepContext;
     await this.ledger.enter(workflowId, 'begins');
     try {
+      await this.points.pass(`packing ${label}`);
       await delay(ms, undefined, { signal });
     } finally {
       await this.ledger.enter(workflowId, 'ends');

@@ -131,6 +131,19 @@ export class DatabaseUnavailableError extends DbosError {
   readonly code = 'DBOS_DATABASE_UNAVAILABLE';
 }
 
+/** Transactions of the database begin at a level at which claims could not count what others have just committed. */
+export class IsolationLevelError extends DbosError {
+  readonly code = 'DBOS_ISOLATION_LEVEL';
+
+  constructor(readonly level: string) {
+    super(
+      `Connections of the Prisma client begin transactions at ${level.toUpperCase()}, and limits of queues can be kept ` +
+        "only at READ COMMITTED. Set default_transaction_isolation to 'read committed' for the role or the database, or " +
+        'give the module a client whose connections do, and ask for another level where a transaction needs it.',
+    );
+  }
+}
+
 /** The database refused this one row (too large, not encodable). Its neighbours in the batch are unharmed. */
 export class RowRefusedError extends DbosError {
   readonly code = 'DBOS_ROW_REFUSED';

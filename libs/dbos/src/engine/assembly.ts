@@ -106,7 +106,7 @@ function awaitWaking(
   time: DatabaseTime,
 ): void {
   if (topics.length > 0) dispatcher.wake(); // a message may have come while it was being parked
-  if (wakeAt) dispatcher.wakeWithin(Math.max(0, wakeAt.getTime() - time.nowMs()));
+  if (wakeAt) dispatcher.dueWithin(Math.max(0, wakeAt.getTime() - time.nowMs()));
 }
 
 /** How workflows and the outside world talk to each other. */

@@ -113,11 +113,17 @@ export class Dispatcher extends Loop {
    * would all come for it.
    */
   offered(queue = '', delayMs = 0): void {
-    const isTakenHere = this.parts.runsWorkflows && this.hears(queue);
-    if (delayMs > 0 && isTakenHere) return this.isDueWithin(delayMs);
+    const takesWork = this.parts.runsWorkflows && !this.halted;
+    if (!takesWork) return this.passOn([queue]);
+    if (delayMs > 0 && this.hears(queue)) return this.dueWithin(delayMs);
     this.offers.add(queue);
-    if (this.parts.runsWorkflows) this.wake();
-    else this.passOn(this.takeOffers());
+    this.wake();
+  }
+
+  /** Something becomes claimable after this long: it is to be looked for then, or told of where there is no slot. */
+  dueWithin(ms: number): void {
+    this.nextDueAt = Math.min(this.nextDueAt, this.parts.clock.monotonic() + ms);
+    this.wakeWithin(ms);
   }
 
   /** Something may go on that waits, who knows on which queue; it may be for others to take. */
@@ -133,9 +139,11 @@ export class Dispatcher extends Loop {
     if (this.heldBack.has(queue)) this.wake();
   }
 
+  /** Whatever only this process knew of, waiting or due later, others are to look for. */
   override halt(): void {
     this.halted = true;
     super.halt();
+    this.parts.notifier.notify('work');
   }
 
   async tick(): Promise<number | void> {
@@ -149,6 +157,7 @@ export class Dispatcher extends Loop {
     const executorId = this.parts.identity.id;
     const offers = this.takeOffers(); // what is put there while the claim is under way is for the next one
     this.freed.clear();
+    this.nextDueAt = Number.POSITIVE_INFINITY;
     const answer = await this.claim(executorId, limit).catch((error: unknown) => {
       for (const queue of offers) this.offers.add(queue);
       throw error;
@@ -162,15 +171,14 @@ export class Dispatcher extends Loop {
     { executorId, limit, offers }: SentClaim,
   ): Promise<number | undefined> {
     this.heldBack = new Set(heldBack);
-    await this.dispatch(executorId, claimed);
     this.starved = claimed.length === limit;
     const isTooMuch = (queue: string): boolean =>
       this.starved || this.heldBack.has(queue) || !this.hears(queue);
     this.passOn([...[...offers].filter(isTooMuch), ...leftDue]);
+    await this.dispatch(executorId, claimed);
     if (this.starved || heldBack.some((queue) => this.freed.has(queue))) return 0;
     this.parts.recovery.queueDrained();
-    this.nextDueAt = Number.POSITIVE_INFINITY;
-    if (againInMs !== null) this.isDueWithin(againInMs);
+    if (againInMs !== null) this.dueWithin(againInMs);
     return this.pauseMs;
   }
 
@@ -192,11 +200,6 @@ export class Dispatcher extends Loop {
     this.mayHaveStrays = true;
     await this.requeueStrays();
     this.parts.notifier.notify('work');
-  }
-
-  private isDueWithin(ms: number): void {
-    this.nextDueAt = Math.min(this.nextDueAt, this.parts.clock.monotonic() + ms);
-    this.wakeWithin(ms);
   }
 
   private takeOffers(): ReadonlySet<string> {

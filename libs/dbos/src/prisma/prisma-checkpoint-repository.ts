@@ -1,5 +1,6 @@
 /** The checkpoint repository over the application's own Prisma client: no second pool, no second configuration. */
 import { SystemClock, type Clock } from '../core/clock.js';
+import { IsolationLevelError } from '../core/errors.js';
 import { SILENT_LOGGER, type Logger } from '../core/logger.js';
 import { CheckpointRepository } from '../repository/checkpoint-repository.js';
 import { Database } from './database.js';
@@ -109,12 +110,19 @@ export class PrismaCheckpointRepository extends CheckpointRepository {
   async prepare(): Promise<void> {
     const client = this.client(); // one that cannot be had will not come by waiting
     this.openSession(await this.takeShortcut(client));
-    await this.executors.databaseNow(); // waits for a database that is still starting
+    await this.assertReadCommitted(); // waits for a database that is still starting
     const target = prismaMigrationTarget(client, this.statements);
     if (!this.options.migrate) return assertMigrated(target);
     const { applied } = await migrate(target);
     if (applied.length > 0)
       this.logger.log('Applied migrations of the workflow tables', { applied });
+  }
+
+  private async assertReadCommitted(): Promise<void> {
+    const [row] = await this.database.query<{ level: string }>(
+      (client) => client.$queryRaw`SELECT current_setting('transaction_isolation') AS level`,
+    );
+    if (row && row.level !== 'read committed') throw new IsolationLevelError(row.level);
   }
 
   async ping(): Promise<void> {

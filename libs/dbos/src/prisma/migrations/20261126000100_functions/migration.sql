@@ -260,6 +260,9 @@ DECLARE
   moment timestamptz;
   since timestamptz;
 BEGIN
+  IF current_setting('transaction_isolation') <> 'read committed' THEN
+    RAISE 'claims count at READ COMMITTED only' USING ERRCODE = 'active_sql_transaction';
+  END IF;
   IF clock_timestamp() >= expires_at THEN
     RETURN; -- it came too late: its sender has given it up
   END IF;
