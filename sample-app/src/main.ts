@@ -34,6 +34,7 @@ async function start(): Promise<void> {
   await app.listen(config.get('PORT', { infer: true }), '127.0.0.1');
   const url = await app.getUrl();
   logger.log(`Orders:  POST ${url}/orders`);
+  logger.log(`Live:    ${url}/orders/<id>/page`);
   logger.log(`Swagger: ${url}/docs`);
   logger.log(`Health:  ${url}/health`);
   logger.log(`Gateway: ${process.env['GATEWAY_URL']}/charges`);

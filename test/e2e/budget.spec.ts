@@ -6,6 +6,7 @@ import {
   Step,
   Workflow,
   WorkflowContext,
+  WorkflowService,
   type DbosModuleOptions,
 } from 'nestjs-dbos';
 import { Engine } from '../../libs/dbos/src/engine/engine.js';
@@ -62,6 +63,29 @@ class Held {
   }
 }
 
+@Injectable()
+class Letters {
+  constructor(
+    private readonly flow: WorkflowContext,
+    private readonly workflows: WorkflowService,
+  ) {}
+
+  @Workflow()
+  async receive(letterCount: number): Promise<string[]> {
+    const letters: string[] = [];
+    for (let index = 0; index < letterCount; index += 1)
+      letters.push(await this.flow.recv<string>('letters'));
+    return letters;
+  }
+
+  /** To itself, which nobody reads. */
+  @Workflow()
+  async send(letterCount: number): Promise<void> {
+    for (let index = 0; index < letterCount; index += 1)
+      await this.workflows.send(this.flow.workflowId, 'hello', { topic: 'letters' });
+  }
+}
+
 type Kind = (statement: CountedStatement) => boolean;
 
 const isHeartbeat: Kind = ({ sql }) => sql.includes('dbos.heartbeat');
@@ -113,7 +137,7 @@ const reason = countable ? '' : ' (skipped: this server has no pg_stat_statement
 
   afterEach(async () => {
     for (const nestApp of opened.splice(0)) {
-      await nestApp.prisma.$executeRaw`TRUNCATE dbos.workflows, dbos.steps`;
+      await nestApp.prisma.$executeRaw`TRUNCATE dbos.workflows, dbos.steps, dbos.messages`;
       await nestApp.close();
     }
   });
@@ -124,7 +148,11 @@ const reason = countable ? '' : ' (skipped: this server has no pg_stat_statement
   });
 
   async function start(options: Partial<DbosModuleOptions> = CALM): Promise<NestApp> {
-    const nestApp = await startNestApp({ url: database.url, providers: [Work, Held], options });
+    const nestApp = await startNestApp({
+      url: database.url,
+      providers: [Work, Held, Letters],
+      options,
+    });
     opened.push(nestApp);
     return nestApp;
   }
@@ -188,6 +216,27 @@ const reason = countable ? '' : ' (skipped: this server has no pg_stat_statement
     await handle.result();
     const sent = await counted(() => handle.result());
     expect(costOf(sent)).toEqual({ statements: 1, commits: 0, walBytes: 0 });
+  });
+
+  it('a message costs one statement, whoever sends it', async () => {
+    const { workflows } = await startIdle();
+    const handle = await workflows.execute(Letters, { workflowId: 'reader' }).send(0);
+    expect(handle).toBeUndefined();
+    expect(count(await counted(() => workflows.send('reader', 'hello')))).toBe(1);
+    // Start and outcome besides.
+    expect(count(await counted(() => workflows.execute(Letters).send(3)))).toBe(3 + 2);
+  });
+
+  it('receiving a message that is there costs one statement', async () => {
+    const { workflows, prisma } = await startIdle();
+    await prisma.$executeRaw`
+      INSERT INTO dbos.messages (workflow_id, topic, serialization, message)
+      SELECT 'reader', 'letters', 'json', '"' || n || '"' FROM generate_series(1, 3) AS n`;
+    const sent = await counted(async () => {
+      const letters = await workflows.execute(Letters, { workflowId: 'reader' }).receive(3);
+      expect(letters).toEqual(['1', '2', '3']);
+    });
+    expect(count(sent)).toBe(3 + 2);
   });
 
   it('B70: wraps no statement in a transaction', async () => {

@@ -17,7 +17,7 @@ import type { NewWorkflow } from '../../libs/dbos/src/repository/workflow-reposi
 import { PrismaClient } from '../../sample-app/src/generated/prisma/client.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { writeActive, writeHistory, type ActiveRows } from '../support/history.js';
-import { TableReads, type Reads } from '../support/table-reads.js';
+import { GROWING, TableReads, type Reads } from '../support/table-reads.js';
 
 const LARGE = Number(process.env['GROWTH_WORKFLOWS'] ?? 200_000);
 const EXPLAIN = process.env['GROWTH_EXPLAIN'] !== undefined;
@@ -42,6 +42,9 @@ const MOST_ENTRIES: Readonly<Record<string, number>> = {
   'a resumption of what is suspended': 2 * 10_000,
   'a page of the newest': 2 * 10_000, // of a small table that was never analysed
 };
+
+/** All of them, for a statement. */
+const GROWN = GROWING.map((table) => `dbos.${table}`).join(', ');
 
 const TEXT = { text: '"done"', format: 'test' };
 
@@ -114,6 +117,19 @@ async function queueOf({ repository, unique }: Stage, limits: QueueLimits = {}):
   await repository.queues.declare([{ name, limits }]);
   return name;
 }
+
+const TOPIC = 'topic';
+const PARKED = { status: 'DELAYED', wakeAt: undefined, topics: [TOPIC] } as const;
+
+const messageTo = (workflowId: string) => ({ workflowId, topic: TOPIC, message: TEXT });
+
+const receiptOf = (owner: Owner) => ({
+  owner,
+  stepId: '0',
+  name: 'receive',
+  topic: TOPIC,
+  timeout: undefined,
+});
 
 const OPERATIONS: Readonly<Record<string, Operation>> = {
   'a start': async ({ repository, unique }) => {
@@ -368,6 +384,73 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
     const step = { owner: owner!, stepId: '0', name: 'debounce' };
     return () => repository.queues.debounceInWorkflow(debounce, step);
   },
+  'a message': async (stage) => {
+    const [owner] = await owned(stage);
+    return () => stage.repository.messages.send(messageTo(owner!.workflowId));
+  },
+  'a message to a finished workflow': async ({ repository }) => {
+    return () => repository.messages.send(messageTo('history 8'));
+  },
+  'a message to a workflow that waits for it': async (stage) => {
+    const [owner] = await owned(stage);
+    await stage.repository.workflows.settle(owner!, PARKED);
+    return () => stage.repository.messages.send(messageTo(owner!.workflowId));
+  },
+  'the messages of 64 runs to others': async (stage) => {
+    const owners = await owned(stage, 64);
+    const step = { stepId: '0', name: 'send', output: TEXT };
+    return () =>
+      Promise.all(
+        owners.map((owner, index) =>
+          stage.repository.messages.send(messageTo(`history ${index + 1}`), { owner, ...step }),
+        ),
+      );
+  },
+  'a message that is received': async (stage) => {
+    const [owner] = await owned(stage);
+    await stage.repository.messages.send(messageTo(owner!.workflowId));
+    return () => stage.repository.messages.receive(receiptOf(owner!));
+  },
+  'a look for messages to 64 runs': async (stage) => {
+    const owners = await owned(stage, 64);
+    return () =>
+      Promise.all(owners.map((owner) => stage.repository.messages.receive(receiptOf(owner))));
+  },
+  'a receiving whose time is up': async (stage) => {
+    const [owner] = await owned(stage);
+    const receipt = { ...receiptOf(owner!), timeout: TEXT, tokenStepId: '0' };
+    return () => stage.repository.messages.receive(receipt);
+  },
+  'a run that is parked until a message comes': async (stage) => {
+    const [owner] = await owned(stage);
+    return () => stage.repository.workflows.settle(owner!, PARKED);
+  },
+  'an event': async (stage) => {
+    const [owner] = await owned(stage);
+    const event = { key: 'progress', value: TEXT };
+    return () => stage.repository.steps.record(owner!, { ...newStep(0), event });
+  },
+  'the events of 64 workflows': async ({ repository }) => {
+    return () =>
+      Promise.all(
+        many(64).map((n) =>
+          repository.events.latest({ workflowId: `history ${n + 1}`, key: 'progress' }),
+        ),
+      );
+  },
+  'a token': async (stage) => {
+    const [owner] = await owned(stage);
+    const digest = { id: stage.unique(), proof: 'proof' };
+    const step = { name: 'token', output: TEXT };
+    const token = { owner: owner!, stepId: '0', digest, expiresAt: undefined, step };
+    return () => stage.repository.tokens.create(token);
+  },
+  'a decision with a token': async ({ repository }) => {
+    return async () => {
+      await repository.tokens.find('token 9');
+      return repository.messages.send({ ...messageTo('history 9'), tokenId: 'token 9' });
+    };
+  },
   'a failure that is tried again': async (stage) => {
     const [owner] = await owned(stage);
     await stage.repository.steps.record(owner!, newStep(0));
@@ -512,8 +595,8 @@ const SIZES = [20_000, LARGE];
       admin = new pg.Client({ connectionString: database.url });
       await admin.connect();
       // Statistics are what the test makes them.
-      await admin.query('ALTER TABLE dbos.workflows SET (autovacuum_enabled = off)');
-      await admin.query('ALTER TABLE dbos.steps SET (autovacuum_enabled = off)');
+      for (const table of GROWING)
+        await admin.query(`ALTER TABLE dbos.${table} SET (autovacuum_enabled = off)`);
     });
 
     afterAll(async () => {
@@ -547,7 +630,7 @@ const SIZES = [20_000, LARGE];
       beforeAll(async () => {
         early = await Session.open(database.url, admin);
         await early.warmUp();
-        await admin.query('TRUNCATE dbos.workflows, dbos.steps, dbos.executors');
+        await admin.query(`TRUNCATE ${GROWN}, dbos.executors`);
         await writeHistory(admin, workflows);
       }, FILLING_MS);
 
@@ -569,7 +652,7 @@ const SIZES = [20_000, LARGE];
 
     describe('that are analysed', () => {
       beforeAll(async () => {
-        await admin.query('ANALYZE dbos.workflows, dbos.steps');
+        await admin.query(`ANALYZE ${GROWN}`);
       }, FILLING_MS);
 
       it('a fresh connection reads its own rows only', async () => {
@@ -588,14 +671,13 @@ const SIZES = [20_000, LARGE];
       let early: Session;
 
       beforeAll(async () => {
-        await admin.query('TRUNCATE dbos.workflows, dbos.steps, dbos.executors');
+        await admin.query(`TRUNCATE ${GROWN}, dbos.executors`);
         for (const status of UNFINISHED)
           await writeActive(admin, { status, count: 3, prefix: status, executorId: EXECUTOR });
-        await admin.query('ANALYZE dbos.workflows, dbos.steps');
+        await admin.query(`ANALYZE ${GROWN}`);
         early = await Session.open(database.url, admin);
         await early.warmUp();
-        await admin.query('DELETE FROM dbos.workflows');
-        await admin.query('DELETE FROM dbos.steps');
+        for (const table of GROWING) await admin.query(`DELETE FROM dbos.${table}`);
         await writeHistory(admin, workflows);
       }, FILLING_MS);
 
@@ -628,7 +710,9 @@ describe('What a statement does in batches', () => {
 });
 
 /** What reads a table that grows, or a function of ours that may. An insert by itself reads nothing. */
-const READS = /(?<!INSERT INTO )dbos\.(workflows|steps)\b|FROM dbos\.\w+\(/;
+const READS = new RegExp(
+  String.raw`(?<!INSERT INTO )dbos\.(${GROWING.join('|')})\b|FROM dbos\.\w+\(`,
+);
 
 /** All templates of `$queryRaw` that read so, as they reach the server. */
 async function statementsInSources(): Promise<string[]> {

@@ -61,6 +61,18 @@ class Clumsy {
     return `sealed ${parcel}`;
   }
 
+  /** Goes on after a failure, hears something, and fails after all. */
+  @Workflow()
+  async hear(): Promise<string> {
+    const isSealed = await this.seal('tea').then(
+      () => true,
+      () => false,
+    );
+    const heard = await this.flow.recv<string>();
+    if (!isSealed) throw new Error('It is open.');
+    return heard;
+  }
+
   @Step()
   async wrap(parcel: string): Promise<void> {
     this.bench.packed.push(`wrap ${parcel}`);
@@ -496,6 +508,17 @@ describe('A workflow that fails on a queue with retries', () => {
     expect(await handle.result()).toBe('sealed tea');
     expect(bench.packed).toEqual(['wrap tea', 'seal tea', 'seal tea', 'seal tea']);
     expect(await handle.status()).toMatchObject({ status: 'SUCCESS', failures: 2, error: null });
+  });
+
+  it('receives again what it had received after that step', async () => {
+    const { queue, bench, workflows } = await startApp({
+      retry: { maxRetries: 1, baseIntervalMs: 1 },
+    });
+    bench.failures = 1;
+    const handle = await queue.enqueue(Clumsy).hear();
+    await workflows.send(handle.workflowId, 'hello');
+    expect(await handle.result()).toBe('hello');
+    expect(await handle.status()).toMatchObject({ failures: 1 });
   });
 
   it('fails for good when the retries are used up', async () => {

@@ -8,6 +8,7 @@ import { Test } from '@nestjs/testing';
 import { ScheduleService, WorkflowService, type QueueReport } from 'nestjs-dbos';
 import pg from 'pg';
 import request from 'supertest';
+import { ApprovalMail } from '../../sample-app/src/approvals/approval-mail.service.js';
 import { createGateway } from '../../sample-app/src/gateway/gateway-server.js';
 import { Ledger } from '../../sample-app/src/gateway/ledger.js';
 import type { Mishap } from '../../sample-app/src/gateway/mishaps.js';
@@ -126,6 +127,73 @@ function chargesOf(id: string): Ledger['charges'] {
   return ledger.charges.filter(({ orderId }) => orderId === id);
 }
 
+/** The links in the mails that the manager gets. */
+function watchMails(): string[] {
+  const links: string[] = [];
+  const { logger } = shop.get(ApprovalMail) as unknown as { logger: { log(text: string): void } };
+  jest.spyOn(logger, 'log').mockImplementation((text) => {
+    links.push(new URL(text.slice(text.indexOf('http'))).pathname);
+  });
+  return links;
+}
+
+describe('A large order', () => {
+  const LARGE = { lines: [{ sku: 'teapot', quantity: 21 }] };
+
+  /** Placed, and in its mail. */
+  async function asked(id: string): Promise<string> {
+    const links = watchMails();
+    await place(anOrder(id, LARGE)).expect(202);
+    await eventually(() => expect(links).toHaveLength(1), PATIENCE_MS);
+    return links[0]!;
+  }
+
+  function decide(link: string, decision: string): request.Test {
+    return request(shop.getHttpServer()).post(link).type('form').send({ decision });
+  }
+
+  it('is charged once it is approved by the link', async () => {
+    const link = await asked('large');
+    expect(chargesOf('large')).toEqual([]);
+    const page = await request(shop.getHttpServer()).get(link).expect(200);
+    expect(page.text).toContain('<h1>Order large</h1>');
+    expect(chargesOf('large')).toEqual([]);
+
+    expect((await decide(link, 'approve').expect(200)).body).toEqual({
+      decision: 'approve',
+      counts: true,
+    });
+    expect(await ended('large')).toMatchObject({
+      status: 'SHIPPED',
+      receipt: { totalCents: 102_900 },
+    });
+    expect((await decide(link, 'reject').expect(200)).body).toMatchObject({ counts: false });
+  });
+
+  it('is refused when it is rejected, and its stock is given back', async () => {
+    const stock = await stockOf('teapot');
+    const link = await asked('rejected');
+    expect(await stockOf('teapot')).toBe(stock - 21);
+    await decide(link, 'reject').expect(200);
+    expect(await ended('rejected')).toMatchObject({
+      status: 'REFUSED',
+      error: { name: 'NotApprovedError', message: expect.stringContaining('the manager said no') },
+    });
+    expect(chargesOf('rejected')).toEqual([]);
+    expect(await stockOf('teapot')).toBe(stock);
+  });
+
+  it('is decided by nobody who only guesses', async () => {
+    const link = await asked('guessed');
+    const guess = await decide(link.replace(/[^/]+$/, 'x'.repeat(43)), 'approve');
+    expect(guess.status).toBe(404);
+    expect((await decide(link, 'maybe')).status).toBe(400);
+    expect(chargesOf('guessed')).toEqual([]);
+    await decide(link, 'reject').expect(200);
+    await ended('guessed');
+  });
+});
+
 describe('An order', () => {
   it('is accepted at once, carried out step by step, and ends with a receipt', async () => {
     const stock = await stockOf('teapot');
@@ -133,7 +201,10 @@ describe('An order', () => {
     const { body } = await place(anOrder('happy')).expect(202);
     const order = await ended('happy');
 
-    expect(body).toMatchObject({ id: 'happy', links: { self: '/orders/happy' } });
+    expect(body).toMatchObject({
+      id: 'happy',
+      links: { self: '/orders/happy', page: '/orders/happy/page' },
+    });
     const [charge] = chargesOf('happy');
     expect(order).toMatchObject({
       status: 'SHIPPED',
@@ -258,7 +329,7 @@ describe('An order', () => {
     expect(body[0]).toEqual({
       id: 'newest',
       status: 'SHIPPED',
-      links: { self: '/orders/newest' },
+      links: { self: '/orders/newest', page: '/orders/newest/page' },
     });
   });
 });

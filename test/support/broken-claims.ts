@@ -100,7 +100,9 @@ export const BROKEN_CLAIMS: readonly BrokenClaim[] = [
     breaks: [
       {
         function: 'dbos.claim_workflows',
-        replace: [['moment - settings.rate_period_ms * ', 'moment - settings.rate_period_ms / 2 * ']],
+        replace: [
+          ['moment - settings.rate_period_ms * ', 'moment - settings.rate_period_ms / 2 * '],
+        ],
       },
     ],
     promise: 'rate',
@@ -125,7 +127,9 @@ export const BROKEN_CLAIMS: readonly BrokenClaim[] = [
     breaks: [
       {
         function: 'dbos.claim_workflows',
-        replace: [['settings.worker_concurrency - line.running', 'settings.worker_concurrency + 1']],
+        replace: [
+          ['settings.worker_concurrency - line.running', 'settings.worker_concurrency + 1'],
+        ],
       },
     ],
     promise: 'workerConcurrency',

@@ -7,7 +7,15 @@ import { Engine } from '../../libs/dbos/src/engine/engine.js';
 import { PrismaClient } from '../../sample-app/src/generated/prisma/client.js';
 import { carryOutOnQueue, Parcels } from './child-queues.js';
 import type { ChildCall, ChildSettings, FromChild, ToChild } from './child-protocol.js';
-import { Bodies, FiveSteps, LedgerTraces, Ticking } from './child-workflows.js';
+import {
+  Bodies,
+  FiveSteps,
+  LedgerTraces,
+  Receiving,
+  Sending,
+  Streaming,
+  Ticking,
+} from './child-workflows.js';
 import { Ledger } from './ledger.js';
 import { RandomProgram, Traces } from './random-program.js';
 import { StatementGates } from './statement-gates.js';
@@ -49,6 +57,9 @@ async function main(): Promise<void> {
       FiveSteps,
       Parcels,
       Ticking,
+      Streaming,
+      Sending,
+      Receiving,
       RandomProgram,
       { provide: Traces, useClass: LedgerTraces },
     ],

@@ -15,7 +15,10 @@ export interface ChildSettings {
   readonly queues?: readonly QueueOptions[];
   /** Whatever else the module is given. */
   readonly options?: Partial<
-    Pick<DbosModuleOptions, 'listen' | 'parkAfterMs' | 'pollIntervalMs' | 'runWorkflows' | 'shutdown'>
+    Pick<
+      DbosModuleOptions,
+      'listen' | 'parkAfterMs' | 'pollIntervalMs' | 'runWorkflows' | 'shutdown'
+    >
   >;
 }
 

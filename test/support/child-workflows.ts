@@ -1,7 +1,7 @@
 // The workflows that child processes run. Each body enters itself in the ledger, outside of everything the library
 // knows; each place of interest is a stopping point.
 import { Inject, Injectable } from '@nestjs/common';
-import { Step, Workflow, WorkflowContext } from 'nestjs-dbos';
+import { Step, Workflow, WorkflowContext, WorkflowService } from 'nestjs-dbos';
 import { Ledger } from './ledger.js';
 import { Traces } from './random-program.js';
 import { StoppingPoints } from './stopping-points.js';
@@ -53,6 +53,68 @@ export class Ticking {
     let sum = 0;
     for (let index = 0; index < count; index += 1) sum += await this.bodies.timed(index, ms);
     return sum;
+  }
+}
+
+/** Writes to a stream, from the workflow and from steps; stops at `write <n>` before each value. */
+@Injectable()
+export class Streaming {
+  constructor(
+    private readonly flow: WorkflowContext,
+    private readonly points: StoppingPoints,
+    @Inject(Ledger) private readonly ledger: Ledger,
+  ) {}
+
+  @Workflow({ name: 'Streaming' })
+  async run(count: number, { closes } = { closes: true }): Promise<number> {
+    for (let index = 0; index < count; index += 1) {
+      await this.points.pass(`write ${index}`);
+      await this.flow.writeStream('progress', `value ${index}`);
+    }
+    await this.noted();
+    if (closes) await this.flow.closeStream('progress');
+    return count;
+  }
+
+  @Step()
+  async noted(): Promise<void> {
+    await this.ledger.enter(this.flow.workflowId, 'noted');
+    await this.flow.writeStream('progress', 'noted');
+    await this.points.pass('noted');
+  }
+}
+
+/** Sends numbers, one after the other. */
+@Injectable()
+export class Sending {
+  constructor(private readonly workflows: WorkflowService) {}
+
+  @Workflow({ name: 'Sending' })
+  async run(to: string, count: number): Promise<void> {
+    for (let number = 0; number < count; number += 1)
+      await this.workflows.send(to, number, { topic: 'numbers' });
+  }
+}
+
+/** Receives numbers, and does something with each that the outside world sees. */
+@Injectable()
+export class Receiving {
+  constructor(
+    @Inject(Ledger) private readonly ledger: Ledger,
+    private readonly flow: WorkflowContext,
+  ) {}
+
+  @Workflow({ name: 'Receiving' })
+  async run(count: number): Promise<number[]> {
+    const numbers: number[] = [];
+    for (let index = 0; index < count; index += 1) {
+      const number = await this.flow.recv<number>('numbers');
+      await this.flow.step('use', () =>
+        this.ledger.enter(this.flow.workflowId, `number ${number}`),
+      );
+      numbers.push(number);
+    }
+    return numbers;
   }
 }
 

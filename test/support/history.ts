@@ -5,7 +5,10 @@ import type { WorkflowStatus } from '../../libs/dbos/src/core/status.js';
 /** A statement's own work memory and log are of no interest here. */
 const QUICKLY = `SET LOCAL synchronous_commit = off`;
 
-/** Finished workflows of two steps each; every tenth is somebody's child, every twentieth has attributes. */
+/**
+ * Finished workflows of two steps each; every tenth is somebody's child, every twentieth has attributes. Each has received
+ * a message, set an event and given out a token.
+ */
 export async function writeHistory(client: pg.ClientBase, workflows: number): Promise<void> {
   await client.query('BEGIN');
   await client.query(QUICKLY);
@@ -26,6 +29,21 @@ export async function writeHistory(client: pg.ClientBase, workflows: number): Pr
     `INSERT INTO dbos.steps (workflow_id, step_id, name, epoch, serialization, output, started_at)
      SELECT 'history ' || n, step::text, 'step ' || step, 1, 'json', '"done"', now()
        FROM generate_series(1, $1::int) AS n, generate_series(0, 1) AS step`,
+    [workflows],
+  );
+  await client.query(
+    `INSERT INTO dbos.messages (workflow_id, topic, idempotency_key, serialization, message, consumed_by)
+     SELECT 'history ' || n, 'topic', 'key ' || n, 'json', '"done"', '0' FROM generate_series(1, $1::int) AS n`,
+    [workflows],
+  );
+  await client.query(
+    `INSERT INTO dbos.events (workflow_id, step_id, epoch, key, serialization, value)
+     SELECT 'history ' || n, '1', 1, 'progress', 'json', '"done"' FROM generate_series(1, $1::int) AS n`,
+    [workflows],
+  );
+  await client.query(
+    `INSERT INTO dbos.tokens (id, proof, workflow_id, step_id)
+     SELECT 'token ' || n, 'proof', 'history ' || n, '1' FROM generate_series(1, $1::int) AS n`,
     [workflows],
   );
   await client.query('COMMIT');

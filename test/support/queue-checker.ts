@@ -311,7 +311,11 @@ function bodyViolations({ log, bodies, ends, workflows, cancelled }: Evidence): 
     if (body.endedAt === undefined && end?.how !== 'killed')
       found.push({ promise: 'once', what: `${body.workflowId} left behind by ${body.pid}` });
     const untilEnd = body.endedAt ?? Number.POSITIVE_INFINITY;
-    runs.push({ body, claim, until: end?.how === 'killed' ? Math.min(untilEnd, end.at) : untilEnd });
+    runs.push({
+      body,
+      claim,
+      until: end?.how === 'killed' ? Math.min(untilEnd, end.at) : untilEnd,
+    });
   }
   // A body whose workflow is cancelled hears of it at its next step, and counts no more from the cancel on.
   const counted = runs.filter(({ body }) => !cancelled.has(body.workflowId));

@@ -182,7 +182,10 @@ export class QueueModel {
     }
   }
 
-  private async ask(child: ChildApp, operation: Exclude<Operation, 'kill' | 'stop'>): Promise<void> {
+  private async ask(
+    child: ChildApp,
+    operation: Exclude<Operation, 'kill' | 'stop'>,
+  ): Promise<void> {
     switch (operation) {
       case 'enqueue':
       case 'enqueueMany':

@@ -36,8 +36,8 @@ export class StoppingPoints {
   }
 
   /**
-   * The points of a statement: `start unsent`, `checkpoint 3 committed`, `outcome unsent`, … A statement may hold
-   * checkpoints of several steps and an outcome as well.
+   * The points of a statement: `start unsent`, `checkpoint 3 committed`, `append 2 unsent`, `outcome unsent`,
+   * `send 2 unsent`, `receive 4 committed`, … A statement may hold several.
    */
   async passStatement(sql: string, values: readonly unknown[], moment: GateMoment): Promise<void> {
     for (const label of labelsOf(sql, values)) await this.pass(`${label} ${moment}`);
@@ -46,10 +46,22 @@ export class StoppingPoints {
 
 function labelsOf(sql: string, values: readonly unknown[]): string[] {
   if (sql.includes('dbos.start_workflows')) return ['start'];
+  if (sql.includes('dbos.append_to_streams')) {
+    const appends = JSON.parse(String(values[0])) as Array<{ step_id: string }>;
+    return appends.map(({ step_id }) => `append ${step_id}`);
+  }
+  if (sql.includes('dbos.send_messages')) return stepsOf(values).map((id) => `send ${id}`);
+  if (sql.includes('dbos.receive_messages')) return stepsOf(values).map((id) => `receive ${id}`);
   if (!sql.includes('dbos.write_transitions')) return [];
   const [, steps, settlements] = values.map((value) => JSON.parse(String(value)) as unknown[]);
   return [
     ...((steps ?? []) as Array<{ step_id: string }>).map(({ step_id }) => `checkpoint ${step_id}`),
     ...((settlements ?? []).length > 0 ? ['outcome'] : []),
   ];
+}
+
+function stepsOf([rows]: readonly unknown[]): string[] {
+  return (JSON.parse(String(rows)) as Array<{ step_id?: string }>).map(
+    ({ step_id: stepId }) => stepId ?? 'outside',
+  );
 }

@@ -13,7 +13,7 @@ export interface Reads {
 }
 
 /** Tables that grow with the history; the others hold a handful of rows. */
-const GROWING = ['workflows', 'steps'];
+export const GROWING = ['workflows', 'steps', 'messages', 'events', 'tokens'];
 
 export class TableReads {
   private constructor(

@@ -1,17 +1,21 @@
 // What the compiler promises users of the library. Nothing here runs: `npm run typecheck` is the test, and a line that
 // must not compile says so with @ts-expect-error.
 import type { InjectionToken } from '@nestjs/common';
+import { map, type Observable } from 'rxjs';
 import {
   DbosModule,
   Scheduled,
   Step,
   Workflow,
+  type LiveValues,
   type ScheduleReport,
   type ScheduleService,
   type StepContext,
   type WorkflowContext,
+  type WorkflowEventType,
   type WorkflowHandle,
   type WorkflowService,
+  type WorkflowStatusReport,
 } from 'nestjs-dbos';
 import type { PrismaClientLike } from '../../libs/dbos/src/prisma/prisma-client.js';
 import type { PrismaClient } from '../../sample-app/src/generated/prisma/client.js';
@@ -135,6 +139,24 @@ export async function branchesAreTyped(): Promise<void> {
   same<typeof first, number>(true);
   const either = await flow.race([() => 1, async () => 'two']);
   same<typeof either, number | string>(true);
+}
+
+export async function streamsAreTyped(): Promise<void> {
+  const offset = await flow.writeStream('progress', { percent: 1 });
+  same<typeof offset, number>(true);
+  await flow.closeStream('progress');
+  for await (const value of workflows.readStream<Receipt>('id', 'progress', { fromOffset: 2 }))
+    same<typeof value, Receipt>(true);
+  const unknown = workflows.handle('id').stream('progress');
+  same<typeof unknown, LiveValues<unknown>>(true);
+  const totals = workflows.readStream<Receipt>('id', 'progress').pipe(map(({ total }) => total));
+  same<typeof totals, Observable<number>>(true);
+  for await (const report of workflows.handle('id').status$)
+    same<typeof report, WorkflowStatusReport>(true);
+  const types = workflows.events$.pipe(map(({ type }) => type));
+  same<typeof types, Observable<WorkflowEventType>>(true);
+  // @ts-expect-error: an offset is a number
+  workflows.readStream('id', 'progress', { fromOffset: '2' });
 }
 
 export async function resolvedProvidersAreTyped(): Promise<void> {

@@ -1,8 +1,21 @@
 /** The public API. */
 export * from './core/errors.js';
+export * from './core/message-errors.js';
 export * from './core/schedule-errors.js';
+export {
+  ValidationError,
+  defineEvent,
+  defineTopic,
+  defineUpdate,
+  type EventKey,
+  type Schema,
+  type Topic,
+  type UpdateTopic,
+  type ValidationIssue,
+} from './core/schema.js';
 export type { MissedTicks } from './core/schedule-ticks.js';
 export * from './core/queue-errors.js';
+export * from './core/stream-errors.js';
 export type {
   DeduplicationPolicy,
   EnqueueOptions,
@@ -30,13 +43,22 @@ export type { StartOptions } from './engine/starter.js';
 export type { ScheduleReport } from './engine/schedule-report.js';
 export type { AppliedSchedules, ScheduleListOptions } from './engine/schedules.js';
 export type { RecoveryReport } from './engine/engine.js';
-export { WorkflowHandle, type ResultOptions, type WorkflowStatusReport } from './engine/handle.js';
+export { WorkflowHandle, type ResultOptions } from './engine/handle.js';
+export type { WorkflowEvent, WorkflowEventType } from './engine/lifecycle.js';
+export type { WorkflowStatusReport } from './engine/status-report.js';
+export { LiveValues, type LiveIterator } from './engine/live-values.js';
+export type { ReadStreamOptions } from './engine/streams.js';
+export type { GetEventOptions } from './engine/events.js';
+export type { Update, UpdateOptions, UpdatesOptions } from './engine/updates.js';
+export type { DecisionToken, TokenOptions } from './engine/tokens.js';
+export type { RecvOptions, SendOptions } from './engine/messages.js';
 export type { DebounceOptions } from './engine/debouncer.js';
 export type { QueueReport } from './engine/queues.js';
 export type { ListQuery, WorkflowPageReport } from './engine/listing.js';
 export { DbosModule } from './nest/dbos.module.js';
 export { DbosHealth, type DbosReadiness } from './nest/dbos-health.js';
 export { DbosHealthController } from './nest/dbos-health.controller.js';
+export { DbosTokensController, type TokenDecision } from './nest/dbos-tokens.controller.js';
 export type { DbosModuleOptions } from './nest/dbos-options.js';
 export { DBOS_OPTIONS } from './nest/dbos-options.js';
 export {

@@ -1,5 +1,7 @@
 /** What the shop sells, at which price, and where it is kept. */
 import { BadRequestException, Injectable } from '@nestjs/common';
+import { ConfigService } from '@nestjs/config';
+import type { Environment } from '../config/environment.js';
 import { warehouseOf } from '../fulfilment/warehouse.js';
 import type { Product } from '../generated/prisma/client.js';
 import type { Order, OrderRequest } from '../orders/order.js';
@@ -7,15 +9,18 @@ import { PrismaService } from '../prisma/prisma.service.js';
 
 @Injectable()
 export class CatalogService {
-  constructor(private readonly prisma: PrismaService) {}
+  constructor(
+    private readonly prisma: PrismaService,
+    private readonly config: ConfigService<Environment, true>,
+  ) {}
 
   products(): Promise<Product[]> {
     return this.prisma.product.findMany({ orderBy: { sku: 'asc' } });
   }
 
   /**
-   * Gives an order its prices and its warehouse, those of now: a replay finds them in its input, whatever becomes of
-   * the catalog. Its lines come back sorted by product.
+   * Gives an order its prices and its warehouse, and says whether it needs an approval, all as of now: a replay finds
+   * them in its input, whatever becomes of the catalog and of the rules. Its lines come back sorted by product.
    * @throws BadRequestException naming each line whose product the shop does not have
    */
   async price({ lines, ...request }: OrderRequest): Promise<Order> {
@@ -29,11 +34,13 @@ export class CatalogService {
       ...product,
       quantity: quantities.get(product.sku) ?? 0,
     }));
+    const totalCents = found.reduce((sum, line) => sum + line.quantity * line.priceCents, 0);
     return {
       ...request,
       lines: found.map(({ sku, quantity, priceCents }) => ({ sku, quantity, priceCents })),
-      totalCents: found.reduce((sum, line) => sum + line.quantity * line.priceCents, 0),
+      totalCents,
       warehouse: warehouseOf(found),
+      needsApproval: totalCents >= this.config.get('APPROVAL_FROM_CENTS', { infer: true }),
     };
   }
 }

@@ -13,6 +13,10 @@ export const EnvironmentSchema = z.object({
   PORT: z.coerce.number().int().min(1).max(65_535).default(3000),
   /** Where cards are charged. */
   GATEWAY_URL: z.url().default('http://127.0.0.1:3999'),
+  /** An order of at least this total needs the approval of a person. */
+  APPROVAL_FROM_CENTS: z.coerce.number().int().min(1).default(100_000),
+  /** How the shop is reached from outside, for links. Default: where it listens. */
+  PUBLIC_URL: z.url().optional(),
   /** Fixed for each replica, or absent: two running processes must never share one. */
   EXECUTOR_ID: z.string().min(1).optional(),
 });

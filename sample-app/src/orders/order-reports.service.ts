@@ -9,13 +9,14 @@ import {
 } from 'nestjs-dbos';
 import { fulfilmentIdOf } from '../fulfilment/fulfilment.queue.js';
 import { PrismaService } from '../prisma/prisma.service.js';
+import { ProgressService } from '../progress/progress.service.js';
 import type { Receipt } from './order.js';
 
 export interface OrderSummary {
   readonly id: string;
   /** ACCEPTED until the first step has written the order's row, then PLACED, then SHIPPED or REFUSED. */
   readonly status: string;
-  readonly links: { readonly self: string };
+  readonly links: { readonly self: string; readonly page: string };
 }
 
 /** How far a workflow is. */
@@ -101,13 +102,13 @@ export class OrderReports {
     const steps = await this.workflows.steps(workflowId);
     return {
       workflow: { status, executorId, recoveryAttempts, createdAt, startedAt, completedAt },
-      steps: steps.map(stepLine),
+      steps: steps.filter((step) => !ProgressService.isTelling(step)).map(stepLine),
     };
   }
 }
 
 function summary(id: string, status = 'ACCEPTED'): OrderSummary {
-  return { id, status, links: { self: `/orders/${id}` } };
+  return { id, status, links: { self: `/orders/${id}`, page: `/orders/${id}/page` } };
 }
 
 /** Undefined when there is no such workflow. */

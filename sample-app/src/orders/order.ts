@@ -60,6 +60,8 @@ export interface Order {
   readonly totalCents: number;
   /** Where it is sent from. */
   readonly warehouse: string;
+  /** By a person, before the card is charged; by the rule of then. */
+  readonly needsApproval: boolean;
 }
 
 export interface Receipt {

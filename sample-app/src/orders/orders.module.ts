@@ -1,6 +1,8 @@
 import { Module } from '@nestjs/common';
+import { ApprovalsModule } from '../approvals/approvals.module.js';
 import { CatalogModule } from '../catalog/catalog.module.js';
 import { FulfilmentModule } from '../fulfilment/fulfilment.module.js';
+import { ProgressModule } from '../progress/progress.module.js';
 import { CheckoutWorkflow } from './checkout.workflow.js';
 import { InventoryService } from './inventory.service.js';
 import { OrderReports } from './order-reports.service.js';
@@ -9,7 +11,7 @@ import { OrdersService } from './orders.service.js';
 import { PaymentService } from './payment.service.js';
 
 @Module({
-  imports: [CatalogModule, FulfilmentModule],
+  imports: [CatalogModule, ApprovalsModule, FulfilmentModule, ProgressModule],
   controllers: [OrdersController],
   providers: [CheckoutWorkflow, OrdersService, InventoryService, PaymentService, OrderReports],
 })

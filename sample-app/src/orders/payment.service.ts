@@ -4,6 +4,7 @@ import { ConfigService } from '@nestjs/config';
 import { Step, WorkflowContext } from 'nestjs-dbos';
 import { z } from 'zod';
 import type { Environment } from '../config/environment.js';
+import { ProgressService } from '../progress/progress.service.js';
 import type { Order } from './order.js';
 import { PaymentDeclinedError } from './refusals.js';
 
@@ -15,6 +16,7 @@ export class PaymentService {
   constructor(
     private readonly config: ConfigService<Environment, true>,
     private readonly flow: WorkflowContext,
+    private readonly progress: ProgressService,
   ) {}
 
   /**
@@ -24,7 +26,8 @@ export class PaymentService {
    */
   @Step({ maxRetries: 10, maxIntervalMs: 5_000, timeoutMs: 2_000 })
   async charge({ id, card, totalCents }: Order): Promise<string> {
-    const { idempotencyKey, signal } = this.flow.stepContext;
+    const { idempotencyKey, signal, attempt } = this.flow.stepContext;
+    await this.progress.tell({ stage: 'charging', attempt });
     const response = await fetch(new URL('/charges', this.config.get('GATEWAY_URL')), {
       method: 'POST',
       headers: { 'Content-Type': 'application/json', 'Idempotency-Key': idempotencyKey },

@@ -9,6 +9,8 @@ export class OutOfStockError extends OrderRefusedError {
   }
 }
 
+export class NotApprovedError extends OrderRefusedError {}
+
 export class PaymentDeclinedError extends OrderRefusedError {
   constructor(readonly reason: string) {
     super(`The card was declined: ${reason}.`);

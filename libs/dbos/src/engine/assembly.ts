@@ -1,27 +1,40 @@
 /** Puts an engine together: plain constructors, and the one place that tells the parts of each other. */
 import { OwnershipLostError } from '../core/errors.js';
 import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
+import { ArrivalWatch } from './arrival-watch.js';
 import { Branches } from './branches.js';
 import { DatabaseTime } from './database-time.js';
 import { Debouncer } from './debouncer.js';
 import { Dispatcher } from './dispatcher.js';
 import type { ResolvedEngineOptions } from './engine-options.js';
 import { Enqueuer } from './enqueuer.js';
+import { Events } from './events.js';
 import { Executor } from './executor.js';
 import { Flow } from './flow.js';
 import { Lease } from './lease.js';
+import { Lifecycle } from './lifecycle.js';
+import type { LoopSettings } from './loop.js';
 import { Membership } from './membership.js';
+import { Messages } from './messages.js';
 import { OutcomeCodec } from './outcome.js';
 import { OutcomeWatch } from './outcome-watch.js';
 import { Patience } from './patience.js';
+import type { ParkedUntil } from './presence.js';
 import { QueueRegistry } from './queue-registry.js';
 import { Recovery } from './recovery.js';
+import { Receiver } from './receiver.js';
 import { RecoveryLog } from './recovery-log.js';
 import { WorkflowRegistry } from './registry.js';
 import { RunScopes } from './run-scope.js';
+import { Sender } from './sender.js';
 import { Sleeper } from './sleep.js';
 import { Slots } from './slots.js';
 import { Starter } from './starter.js';
+import { readStatuses, type StatusWatch } from './status-reader.js';
+import { Streams } from './streams.js';
+import { Watch } from './watch.js';
+import { Tokens } from './tokens.js';
+import { Updates } from './updates.js';
 
 export type Assembly = ReturnType<typeof assemble>;
 
@@ -29,13 +42,14 @@ export function assemble(options: ResolvedEngineOptions, repository: CheckpointR
   const { clock, random, logger, pollIntervalMs } = options;
   const loop = { clock, random, logger };
   const polled = { ...loop, intervalMs: pollIntervalMs };
-  const common = commonParts(options, repository, () => dispatcher);
+  const lifecycle = new Lifecycle(clock, (workflowId) => statuses.changed(workflowId));
+  const common = { ...commonParts(options, repository, () => dispatcher), lifecycle };
   const { lease, time, notifier } = common;
   const executor: Executor = new Executor({
     ...common,
     outcomes: () => outcomes,
     onStray: () => dispatcher.suspectStrays({ haveRun: true }),
-    onParked: (wakeAt) => dispatcher.wakeWithin(Math.max(0, wakeAt.getTime() - time.nowMs())),
+    onParked: (parked) => awaitWaking(dispatcher, parked, time),
   });
   const outcomes = new OutcomeWatch(repository.workflows, executor, pollIntervalMs, loop);
   const starter: Starter = new Starter({
@@ -64,6 +78,7 @@ export function assemble(options: ResolvedEngineOptions, repository: CheckpointR
     },
     loop,
   );
+  const { streams, statuses }: Followed = followed(common, polled, outcomes);
   notifier.subscribe('work', () => dispatcher.wake());
   // Whoever hears of others, or hears nothing any more, shows itself alive: its lock alone says so no longer.
   notifier.subscribe('executor', () => membership.wake());
@@ -78,9 +93,44 @@ export function assemble(options: ResolvedEngineOptions, repository: CheckpointR
     debouncer,
     recoveryLoop,
     membership,
+    streams,
+    statuses,
     flow,
+    ...exchange(options, { ...common, dispatcher }),
   };
 }
+
+function awaitWaking(
+  dispatcher: Dispatcher,
+  { wakeAt, topics }: ParkedUntil,
+  time: DatabaseTime,
+): void {
+  if (topics.length > 0) dispatcher.wake(); // a message may have come while it was being parked
+  if (wakeAt) dispatcher.wakeWithin(Math.max(0, wakeAt.getTime() - time.nowMs()));
+}
+
+/** How workflows and the outside world talk to each other. */
+function exchange(
+  { clock, random, logger, pollIntervalMs, parkAfterMs }: ResolvedEngineOptions,
+  common: CommonParts & { readonly dispatcher: Dispatcher },
+) {
+  const arrivals = new ArrivalWatch({ clock, random, logger, intervalMs: pollIntervalMs });
+  common.notifier.subscribe('arrival', (workflowIds) => arrivals.arrivedElsewhere(workflowIds));
+  const parts = { ...common, arrivals };
+  const sender = new Sender(parts);
+  const receiver = new Receiver({ ...parts, parkAfterMs });
+  const events = new Events(parts);
+  const all = { ...parts, sender, receiver, events };
+  return {
+    arrivals,
+    events,
+    messages: new Messages(all),
+    tokens: new Tokens(all),
+    updates: new Updates(all),
+  };
+}
+
+type CommonParts = ReturnType<typeof commonParts>;
 
 /** What most parts need; each names in its own interface what it takes of it. */
 function commonParts(
@@ -108,6 +158,30 @@ function commonParts(
     time: new DatabaseTime(clock),
     recovery: new RecoveryLog(),
   };
+}
+
+interface Followed {
+  readonly streams: Streams;
+  readonly statuses: StatusWatch;
+}
+
+/** What others follow of workflows, and what tells them that there may be news. */
+function followed(
+  common: ReturnType<typeof commonParts>,
+  polled: Omit<LoopSettings, 'name'>,
+  outcomes: OutcomeWatch,
+): Followed {
+  const streams = new Streams(common, polled);
+  const statuses: StatusWatch = new Watch({
+    ...polled,
+    name: 'Watching statuses',
+    read: (questions) => readStatuses(common.repository.workflows, common.codec, questions),
+  });
+  outcomes.whenLeft((workflowId) => {
+    streams.left(workflowId);
+    statuses.changed(workflowId);
+  });
+  return { streams, statuses };
 }
 
 function flowWith(

@@ -2,6 +2,8 @@
  * The one way in which a workflow does something durable: take the id, recall, settle, record, unwrap.
  * The only caller of `WorkflowRun.record`, and thereby of `steps.record`.
  */
+import type { NewEvent } from '../repository/step-repository.js';
+import type { RecordedOutcome } from './outcome.js';
 import type { RunScope } from './run-scope.js';
 
 export interface Operation<T> {
@@ -20,6 +22,12 @@ export interface Operation<T> {
 export interface OperationReport {
   attempts: number;
   childWorkflowId: string | undefined;
+  /** Its checkpoint was part of the very commit that did the work. */
+  isRecorded: boolean;
+  /** What stands as the outcome already, for work in our own database that was one commit with its record. */
+  recorded?: RecordedOutcome;
+  /** To be set in one commit with the record. */
+  event?: NewEvent;
 }
 
 /** @param stepId taken earlier by operations that need several ids; otherwise taken now, before any await */
@@ -37,15 +45,22 @@ export async function checkpoint<T>(
     const barrier = run.barrier(sequence, effect);
     if (barrier) await barrier;
     const startedAt = performance.now();
-    const report: OperationReport = { attempts: 1, childWorkflowId: undefined };
+    const report: OperationReport = {
+      attempts: 1,
+      childWorkflowId: undefined,
+      isRecorded: false,
+    };
     const outcome = await run.codec.settle(() => produce(stepId, report), `result of ${name}`);
     run.assertGoing(sequence); // interrupted meanwhile, or the branch lost its race: nothing more is recorded
+    if (report.isRecorded) return outcome.unwrap();
+    if (report.recorded) return run.decode<T>({ stepId, name, ...report.recorded }).unwrap();
     run.record({
       stepId,
       name,
       output: outcome.output,
       error: outcome.error,
       childWorkflowId: report.childWorkflowId,
+      event: report.event,
       attempts: report.attempts,
       durationMs: performance.now() - startedAt,
     });

@@ -9,7 +9,7 @@ import type { Patience } from './patience.js';
 import type { QueueRegistry } from './queue-registry.js';
 import type { WorkflowRegistry } from './registry.js';
 import type { RunScope, RunScopes } from './run-scope.js';
-import { childId, type Starter } from './starter.js';
+import { checkedCall, childId, type Starter } from './starter.js';
 
 export interface DebounceOptions {
   /** Calls of one workflow under one key are put together. */
@@ -49,16 +49,17 @@ export class Debouncer {
     const place = this.checked(options);
     const call = { definition, args, options: pick(options) };
     if (scope) {
-      const compose = (workflowId: string): Debounce => ({
-        ...place,
-        workflow: starter.compose(
-          { ...call, options: { ...call.options, workflowId } },
-          scope.run.id,
-        ),
-      });
+      const compose = async (workflowId: string): Promise<Debounce> => {
+        const named = { ...call, options: { ...call.options, workflowId } };
+        return {
+          ...place,
+          workflow: starter.compose((await checkedCall(named)) ?? named, scope.run.id),
+        };
+      };
       return this.debounceInWorkflow(scope, name, compose);
     }
-    const debounced = repository.queues.debounce({ ...place, workflow: starter.compose(call) });
+    const workflow = starter.compose((await checkedCall(call)) ?? call);
+    const debounced = repository.queues.debounce({ ...place, workflow });
     const whatThen = 'It may have been put off; call again to put it off once more.';
     const id = await patience.with(debounced, `Debouncing "${name}"`, whatThen);
     this.announce(place);
@@ -72,11 +73,11 @@ export class Debouncer {
   private debounceInWorkflow(
     scope: RunScope,
     name: string,
-    compose: (workflowId: string) => Debounce,
+    compose: (workflowId: string) => Promise<Debounce>,
   ): Promise<string> {
     const { run } = scope;
     const produce = async (stepId: string, report: OperationReport): Promise<string> => {
-      const bounce = compose(childId(run.id, stepId));
+      const bounce = await compose(childId(run.id, stepId));
       const step = { owner: run.owner, stepId, name: `debounce ${name}` };
       const id = await this.parts.repository.queues.debounceInWorkflow(bounce, step);
       if (id === undefined) throw run.interrupt(new OwnershipLostError(run.id));

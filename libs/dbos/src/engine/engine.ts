@@ -11,8 +11,11 @@ import {
   type EngineOptions,
   type ResolvedEngineOptions,
 } from './engine-options.js';
+import type { Events } from './events.js';
 import type { Flow } from './flow.js';
+import type { Messages } from './messages.js';
 import { WorkflowHandle, type HandleParts } from './handle.js';
+import type { Lifecycle } from './lifecycle.js';
 import { listWorkflows, type ListQuery, type WorkflowPageReport } from './listing.js';
 import { operation } from './operation.js';
 import type { QueueRegistry } from './queue-registry.js';
@@ -28,6 +31,9 @@ import type { RunScopes } from './run-scope.js';
 import { Schedules } from './schedules.js';
 import { Shutdown } from './shutdown.js';
 import type { StartOptions } from './starter.js';
+import type { Streams } from './streams.js';
+import type { Tokens } from './tokens.js';
+import type { Updates } from './updates.js';
 import { stepReport, type StepReport } from './step-report.js';
 
 /** How recovery stands here, and what is unfinished in the whole database. */
@@ -60,6 +66,10 @@ export class Engine {
       ...common,
       workflows: repository.workflows,
       outcomes: this.parts.outcomes,
+      streams: this.parts.streams,
+      statuses: this.parts.statuses,
+      events: this.parts.events,
+      updates: this.parts.updates,
       isAdmitting: () => this.state === 'running' || this.state === 'stopping',
     };
   }
@@ -78,6 +88,30 @@ export class Engine {
 
   get flow(): Flow {
     return this.parts.flow;
+  }
+
+  get streams(): Streams {
+    return this.parts.streams;
+  }
+
+  get lifecycle(): Lifecycle {
+    return this.parts.common.lifecycle;
+  }
+
+  get events(): Events {
+    return this.parts.events;
+  }
+
+  get messages(): Messages {
+    return this.parts.messages;
+  }
+
+  get tokens(): Tokens {
+    return this.parts.tokens;
+  }
+
+  get updates(): Updates {
+    return this.parts.updates;
   }
 
   /**
@@ -139,14 +173,17 @@ export class Engine {
     this.state = 'launched';
     starter.open();
     recoveryLoop.start();
+    this.parts.arrivals.start();
   }
 
   /** Lets workflows run: from the next turn of the event loop on they are claimed. */
   admit(): void {
     if (this.state !== 'launched') return; // shut down before the application had started
     this.state = 'running';
-    const { common, outcomes, dispatcher } = this.parts;
+    const { common, outcomes, streams, statuses, dispatcher } = this.parts;
     outcomes.start();
+    streams.watch.start();
+    statuses.start();
     if (!this.options.runWorkflows) return;
     common.slots.open();
     dispatcher.start();
@@ -236,6 +273,7 @@ export class Engine {
     return this.operation('workflows.resume', async () => {
       const resumed = await this.repository.workflows.resume(workflowIds);
       if (resumed.length > 0) this.parts.dispatcher.stirred();
+      for (const id of resumed) this.parts.statuses.changed(id);
       return resumed;
     });
   }
@@ -267,16 +305,24 @@ export class Engine {
     const wasLaunched = this.state === 'launched' || this.state === 'running';
     this.state = 'stopping';
     const { repository, parts, options } = this;
-    const { outcomes } = parts;
+    const { outcomes, streams, statuses, arrivals } = parts;
     this.schedules.scheduler.halt();
     if (wasLaunched) {
       await new Shutdown({ ...parts, ...parts.common }, options.clock).run({ drainMs, graceMs });
     }
     outcomes.halt();
+    streams.watch.halt();
+    statuses.halt();
+    arrivals.halt();
     await repository.close();
-    outcomes.failAll(
-      new EngineNotRunningError('The engine was shut down while waiting for a workflow.'),
+    const shutDown = new EngineNotRunningError(
+      'The engine was shut down while waiting for a workflow.',
     );
+    outcomes.failAll(shutDown);
+    streams.watch.failAll(shutDown);
+    statuses.failAll(shutDown);
+    arrivals.failAll(shutDown);
+    parts.common.lifecycle.close();
     this.state = 'stopped';
   }
 

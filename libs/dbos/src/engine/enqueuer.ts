@@ -10,10 +10,11 @@ import {
 import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
 import type { NewWorkflow, StartedWorkflow } from '../repository/workflow-repository.js';
 import { checkpoint, type OperationReport } from './checkpoint.js';
+import type { Lifecycle } from './lifecycle.js';
 import type { Patience } from './patience.js';
 import type { WorkflowDefinition } from './registry.js';
 import type { RunScope } from './run-scope.js';
-import { childId, type Starter } from './starter.js';
+import { checkedCall, childId, type Starter } from './starter.js';
 
 /** What is to be enqueued, and where. */
 export interface EnqueueCall {
@@ -32,6 +33,7 @@ export interface EnqueuerParts {
   readonly repository: CheckpointRepository;
   readonly starter: Starter;
   readonly patience: Patience;
+  readonly lifecycle: Lifecycle;
   /** Something waits on a queue, to be claimed at once or after a delay. */
   readonly onEnqueued: (queue: string, delayMs?: number) => void;
 }
@@ -52,7 +54,8 @@ export class Enqueuer {
    *   DatabaseUnavailableError, EngineNotRunningError
    */
   async enqueue(call: EnqueueCall, parentId?: string): Promise<string> {
-    const workflow = this.placed(call, parentId);
+    const checked = checkedCall(call);
+    const workflow = this.placed(checked ? await checked : call, parentId);
     const { deduplication = 'reject' } = call.options;
     for (let attempt = 0; ; attempt += 1) {
       const standing = await this.parts.starter.begin(workflow);
@@ -92,11 +95,11 @@ export class Enqueuer {
       );
     }
     if (items.length === 0) return [];
-    const workflows = items.map(({ args, ...options }) =>
-      this.placed({ definition, queue, args, options }),
-    );
+    const calls = items.map(({ args, ...options }) => ({ definition, queue, args, options }));
+    const checked = await Promise.all(calls.map(async (call) => checkedCall(call) ?? call));
+    const workflows = checked.map((call) => this.placed(call));
     assertDistinct(workflows);
-    const { repository, patience } = this.parts;
+    const { repository, patience, lifecycle } = this.parts;
     const what = `Enqueuing ${items.length} workflows on "${queue.name}"`;
     const written = repository.workflows.startMany(workflows);
     const standing = await patience.with(
@@ -105,6 +108,7 @@ export class Enqueuer {
       'They may be there; use ids of your own to find out.',
     );
     workflows.forEach((workflow) => this.announce(workflow));
+    for (const started of standing) if (started.created) lifecycle.enqueued(started);
     return standing.map((started, index) => this.idOf(started, workflows[index], items[index]));
   }
 

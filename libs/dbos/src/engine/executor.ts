@@ -14,6 +14,7 @@ import {
 } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import { retryDelayMs } from '../core/retry.js';
+import { validated } from '../core/schema.js';
 import type { EncodedValue } from '../core/serialization/serializer.js';
 import { isTerminal } from '../core/status.js';
 import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
@@ -23,8 +24,10 @@ import type { StepRecord } from '../repository/step-repository.js';
 import type { DatabaseTime } from './database-time.js';
 import { History } from './history.js';
 import type { Lease } from './lease.js';
+import type { Lifecycle } from './lifecycle.js';
 import type { OutcomeCodec } from './outcome.js';
 import type { OutcomeWatch } from './outcome-watch.js';
+import type { ParkedUntil } from './presence.js';
 import type { QueueRegistry } from './queue-registry.js';
 import type { RecoveryLog } from './recovery-log.js';
 import type { WorkflowDefinition, WorkflowRegistry } from './registry.js';
@@ -48,12 +51,13 @@ export interface ExecutorParts {
   readonly time: DatabaseTime;
   readonly random: () => number;
   readonly recovery: RecoveryLog;
+  readonly lifecycle: Lifecycle;
   readonly logger: Logger;
   readonly outcomes: () => OutcomeWatch;
   /** A run ended although the database may still show it as ours. */
   readonly onStray: () => void;
-  /** A workflow left memory until a moment in the database. */
-  readonly onParked: (wakeAt: Date) => void;
+  /** A workflow left memory and waits in the database. */
+  readonly onParked: (until: ParkedUntil) => void;
 }
 
 export class Executor implements RunHost {
@@ -134,6 +138,7 @@ export class Executor implements RunHost {
 
   private async live(run: WorkflowRun, claimed: ClaimedWorkflow): Promise<void> {
     this.parts.recovery.began(run.id);
+    this.parts.lifecycle.began(claimed);
     let holdsSlot = true;
     const slot = (held: boolean): void => {
       if (held === holdsSlot) return;
@@ -141,19 +146,15 @@ export class Executor implements RunHost {
       if (held) this.parts.slots.take();
       else this.parts.slots.give();
     };
-    let wakesAt = new Date(0);
     const end = await new Promise<Settlement | 'parked' | undefined>((resolve, reject) => {
       run.presence.observe({
         idle: () => slot(false),
         resumed: () => slot(true),
-        park: async (wakeAt) => {
-          wakesAt = wakeAt;
-          return (await this.settle(run, { status: 'DELAYED', wakeAt })) !== undefined;
-        },
-        forget: () => {
+        park: async (until) => (await this.settle(run, parkingOf(until))) !== undefined,
+        forget: (until) => {
           run.root.close(new BranchClosedError());
           resolve('parked');
-          this.parts.onParked(wakesAt);
+          this.parts.onParked(until);
         },
       });
       this.settlementOf(run, claimed).then(resolve, reject);
@@ -163,6 +164,7 @@ export class Executor implements RunHost {
     this.remove(run);
     slot(false);
     this.parts.recovery.ended(run.id, status);
+    this.parts.lifecycle.ended(run, status);
     if (run.interruption instanceof OwnershipLostError) this.parts.onStray();
     this.parts.outcomes().left(run.id);
     if (end !== 'parked') run.end();
@@ -175,6 +177,7 @@ export class Executor implements RunHost {
       error: describeError(error),
     });
     this.remove(run);
+    this.parts.lifecycle.ended(run, 'broken off');
     this.parts.slots.give();
     this.parts.onStray();
   }
@@ -183,7 +186,7 @@ export class Executor implements RunHost {
   private async conclude(run: WorkflowRun, settlement: Settlement | undefined): Promise<string> {
     const standing = settlement && (await this.settle(run, settlement));
     if (!standing) return run.interruption?.code ?? 'left';
-    if ('retryFrom' in standing) this.parts.onParked(standing.wakeAt);
+    if ('retryFrom' in standing) this.parts.onParked({ wakeAt: standing.wakeAt, topics: [] });
     if (isTerminal(standing.status)) {
       this.parts.outcomes().publish({
         id: run.id,
@@ -238,14 +241,14 @@ export class Executor implements RunHost {
   /** Code that ends before its history does is not the code that made it, whether it returns or throws. */
   private async invoke(
     run: WorkflowRun,
-    { invoke }: WorkflowDefinition,
+    { invoke, name, output }: WorkflowDefinition,
     args: readonly unknown[],
   ): Promise<unknown> {
     const scope = { run, sequence: run.root };
     try {
       const result = await this.parts.scopes.enter(scope, () => invoke(...args));
       run.assertHistoryUsed(run.root);
-      return result;
+      return output ? await validated(output, result, `result of ${name}`) : result;
     } catch (error) {
       run.assertHistoryUsed(run.root, error);
       throw error;
@@ -335,4 +338,8 @@ export class Executor implements RunHost {
     epochs?.delete(run.owner.epoch);
     if (epochs?.size === 0) this.runs.delete(run.id);
   }
+}
+
+function parkingOf({ wakeAt, topics }: ParkedUntil): Settlement {
+  return { status: 'DELAYED', wakeAt, ...(topics.length > 0 && { topics }) };
 }

@@ -8,52 +8,32 @@ import {
   WorkflowCancelledError,
   WorkflowNotFoundError,
 } from '../core/errors.js';
-import type { WorkflowStatus } from '../core/status.js';
-import type {
-  WorkflowOutcome,
-  WorkflowRecord,
-  WorkflowRepository,
-} from '../repository/workflow-repository.js';
+import type { EventKey, UpdateTopic } from '../core/schema.js';
+import type { WorkflowOutcome, WorkflowRepository } from '../repository/workflow-repository.js';
 import { checkpoint } from './checkpoint.js';
+import type { Events, GetEventOptions } from './events.js';
 import type { OutcomeCodec } from './outcome.js';
 import type { OutcomeWatch } from './outcome-watch.js';
 import type { Patience } from './patience.js';
+import { LiveValues } from './live-values.js';
 import type { RunScope, RunScopes } from './run-scope.js';
+import { StatusReader, type StatusWatch } from './status-reader.js';
+import { statusReport, type WorkflowStatusReport } from './status-report.js';
+import type { ReadStreamOptions, Streams } from './streams.js';
+import type { UpdateOptions, Updates } from './updates.js';
 
 export interface ResultOptions {
   /** Gives up waiting (not the workflow) after this long. Default: never. */
   readonly timeout?: Duration;
 }
 
-/** What is known of a workflow, without its payloads. */
-export interface WorkflowStatusReport {
-  readonly workflowId: string;
-  readonly name: string;
-  readonly status: WorkflowStatus;
-  readonly executorId: string | null;
-  readonly recoveryAttempts: number;
-  /** Runs that failed and were tried again. */
-  readonly failures: number;
-  /** The queue it was put on; null for one that was started. */
-  readonly queue: string | null;
-  readonly priority: number;
-  readonly partitionKey: string | null;
-  readonly deduplicationId: string | null;
-  readonly parentId: string | null;
-  readonly applicationVersion: string | null;
-  readonly attributes: Readonly<Record<string, unknown>> | null;
-  /** Why it failed, was set aside or is suspended. */
-  readonly error: string | null;
-  /** When a delayed or sleeping workflow goes on. */
-  readonly wakeAt: Date | null;
-  readonly createdAt: Date;
-  readonly startedAt: Date | null;
-  readonly completedAt: Date | null;
-}
-
 export interface HandleParts {
   readonly workflows: WorkflowRepository;
   readonly outcomes: OutcomeWatch;
+  readonly streams: Streams;
+  readonly statuses: StatusWatch;
+  readonly events: Events;
+  readonly updates: Updates;
   readonly codec: OutcomeCodec;
   readonly scopes: RunScopes;
   readonly clock: Clock;
@@ -118,6 +98,49 @@ export class WorkflowHandle<R = unknown> {
     return checkpoint(scope, { name: 'handle.status', produce: read });
   }
 
+  /**
+   * Where it stands now, then each change that is noticed, until it has ended: those of this process at once, others within
+   * a poll interval. Changes that follow each other closely may be told as one. In a workflow each report that is taken is
+   * a checkpointed operation.
+   * @throws WorkflowNotFoundError, EngineNotRunningError to whoever reads
+   */
+  get status$(): LiveValues<WorkflowStatusReport> {
+    const { statuses, scopes } = this.#parts;
+    return new LiveValues(() => new StatusReader(statuses, scopes, this.workflowId));
+  }
+
+  /** The values of one of its streams, as `workflows.readStream`. @throws InvalidArgumentError */
+  stream<T>(key: string, options?: ReadStreamOptions): LiveValues<T> {
+    return this.#parts.streams.read<T>(this.workflowId, key, options);
+  }
+
+  /** As `workflows.getEvent` for this workflow. */
+  getEvent<T>(
+    key: string | EventKey<unknown, T>,
+    options?: GetEventOptions,
+  ): Promise<T | undefined> {
+    return this.#parts.events.get<T>(this.workflowId, key, options);
+  }
+
+  /**
+   * Asks the running workflow for something, and resolves with the reply of its handler (see `flow.updates`).
+   *
+   * @example
+   * ```ts
+   * const quote = await this.workflows.handle(orderId).update<Quote>('changeAddress', address, { timeout: '5s' });
+   * ```
+   * @throws what the handler threw; UpdateTimeoutError, UpdateNotHandledError when the workflow ended without a reply
+   */
+  update<In, Reply>(
+    topic: UpdateTopic<In, unknown, unknown, Reply>,
+    payload: NoInfer<In>,
+    options?: UpdateOptions,
+  ): Promise<Reply>;
+  update<T>(topic: string, payload: unknown, options?: UpdateOptions): Promise<T>;
+  update<T>(topic: string | UpdateTopic, payload: unknown, options?: UpdateOptions): Promise<T> {
+    return this.#parts.updates.send<T>(this.workflowId, topic, payload, options);
+  }
+
   private async outcomeInWorkflow(
     { run, sequence }: RunScope,
     timeoutMs: number | undefined,
@@ -169,27 +192,4 @@ export class WorkflowHandle<R = unknown> {
         return outcome.status satisfies never;
     }
   }
-}
-
-export function statusReport(record: WorkflowRecord, codec: OutcomeCodec): WorkflowStatusReport {
-  return {
-    workflowId: record.id,
-    name: record.name,
-    status: record.status,
-    executorId: record.executorId,
-    recoveryAttempts: record.recoveryAttempts,
-    failures: record.failures,
-    queue: record.queue,
-    priority: record.priority,
-    partitionKey: record.partitionKey,
-    deduplicationId: record.deduplicationId,
-    parentId: record.parentId,
-    applicationVersion: record.applicationVersion,
-    attributes: record.attributes,
-    error: record.error && codec.serializers.decodeError(record.error).message,
-    wakeAt: record.wakeAt,
-    createdAt: record.createdAt,
-    startedAt: record.startedAt,
-    completedAt: record.completedAt,
-  };
 }

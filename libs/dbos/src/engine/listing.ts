@@ -2,7 +2,7 @@
 import { InvalidArgumentError } from '../core/errors.js';
 import { WORKFLOW_STATUSES, type WorkflowStatus } from '../core/status.js';
 import type { WorkflowRepository } from '../repository/workflow-repository.js';
-import { statusReport, type WorkflowStatusReport } from './handle.js';
+import { statusReport, type WorkflowStatusReport } from './status-report.js';
 import type { OutcomeCodec } from './outcome.js';
 
 export interface ListQuery {

@@ -12,6 +12,7 @@ const MAX_IDS = 1_000;
 
 export class OutcomeWatch extends Loop {
   private readonly waiters = new Map<string, Set<Deferred<WorkflowOutcome>>>();
+  private readonly onLeaving = new Set<(workflowId: string) => void>();
   private pauseMs = FIRST_PAUSE_MS;
 
   constructor(
@@ -45,8 +46,14 @@ export class OutcomeWatch extends Loop {
     for (const waiter of this.take(outcome.id)) waiter.resolve(outcome);
   }
 
-  /** A workflow left this process without an outcome: whoever waits for it must ask the database. */
+  /** Calls `told` when a workflow has ended here, has left memory, or must not go on here. */
+  whenLeft(told: (workflowId: string) => void): void {
+    this.onLeaving.add(told);
+  }
+
+  /** A workflow left this process: whoever still waits for it must ask the database. */
   left(workflowId: string): void {
+    for (const told of this.onLeaving) told(workflowId);
     if (this.waiters.has(workflowId)) this.hurry();
   }
 

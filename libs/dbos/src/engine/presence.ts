@@ -9,16 +9,29 @@ export interface PresenceObserver {
   /** A wait has ended in an idle run. */
   resumed(): void;
   /** Nothing but long waits is left. Resolves to true when the run has been parked in the database. */
-  park(wakeAt: Date): Promise<boolean>;
+  park(until: ParkedUntil): Promise<boolean>;
   /** The run has been parked: its code is to be forgotten, timers and all. */
-  forget(): void;
+  forget(until: ParkedUntil): void;
+}
+
+/** What ends the waits of a run: the first of their moments, if they have any, or a message on one of their topics. */
+export interface ParkedUntil {
+  readonly wakeAt: Date | undefined;
+  readonly topics: readonly string[];
+}
+
+/** A wait that need not happen in memory. */
+interface LongWait {
+  /** `Infinity` for one that only a message ends. */
+  readonly wakeAtMs: number;
+  readonly topic?: string;
 }
 
 export class Presence {
   private active = 0;
   private yieldingWaits = 0;
   private shortWaits = 0;
-  private readonly longWaits = new Set<{ readonly wakeAtMs: number }>();
+  private readonly longWaits = new Set<LongWait>();
   private observer: PresenceObserver | undefined;
   private isIdle = false;
   private assessment: NodeJS.Immediate | undefined;
@@ -85,11 +98,11 @@ export class Presence {
   }
 
   /**
-   * The calling operation waits until a moment far enough away to leave memory.
+   * The calling operation waits so long that the run can leave memory meanwhile.
    * @returns ends the wait
    */
-  waitLong(wakeAtMs: number): () => void {
-    const entry = { wakeAtMs };
+  waitLong(wait: LongWait): () => void {
+    const entry = { ...wait };
     this.longWaits.add(entry);
     return this.begun(() => this.longWaits.delete(entry));
   }
@@ -138,12 +151,20 @@ export class Presence {
 
   private async tryPark(): Promise<void> {
     const { observer } = this;
-    const wakeAt = new Date(Math.min(...[...this.longWaits].map(({ wakeAtMs }) => wakeAtMs)));
-    this.parking = observer?.park(wakeAt);
+    const until = endOf([...this.longWaits]);
+    this.parking = observer?.park(until);
     this.parked = (await this.parking) ?? false;
     this.parking = undefined;
     if (!this.parked) return;
     this.interrupt();
-    observer?.forget();
+    observer?.forget(until);
   }
+}
+
+function endOf(waits: readonly LongWait[]): ParkedUntil {
+  const wakeAtMs = Math.min(...waits.map((wait) => wait.wakeAtMs));
+  return {
+    wakeAt: wakeAtMs === Infinity ? undefined : new Date(wakeAtMs),
+    topics: waits.flatMap(({ topic }) => (topic === undefined ? [] : [topic])),
+  };
 }

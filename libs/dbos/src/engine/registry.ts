@@ -5,6 +5,7 @@ import {
   RegistrationError,
   WorkflowNotRegisteredError,
 } from '../core/errors.js';
+import { assertSchema, validated, type Schema } from '../core/schema.js';
 
 export interface WorkflowOptions {
   /**
@@ -12,11 +13,20 @@ export interface WorkflowOptions {
    * 0 never recovers, `Infinity` always does.
    */
   readonly maxRecoveryAttempts?: number;
+  /**
+   * What the argument must be, or the first arguments, in the terms of Standard Schema. It is checked where the workflow
+   * is started, and the workflow gets what the schema makes of it.
+   */
+  readonly input?: Schema | readonly Schema[];
+  /** What the result must be. A workflow that returns something else fails. */
+  readonly output?: Schema;
 }
 
 export interface WorkflowDefinition {
   readonly name: string;
   readonly maxRecoveryAttempts: number;
+  readonly input: readonly Schema[];
+  readonly output: Schema | undefined;
   readonly invoke: (...args: unknown[]) => unknown;
 }
 
@@ -29,7 +39,10 @@ export function defineWorkflow(
   options: WorkflowOptions = {},
 ): WorkflowDefinition {
   assertIdentifier('A workflow name', name);
-  const { maxRecoveryAttempts = DEFAULT_MAX_RECOVERY_ATTEMPTS } = options;
+  const { maxRecoveryAttempts = DEFAULT_MAX_RECOVERY_ATTEMPTS, output } = options;
+  const input = [options.input ?? []].flat();
+  for (const schema of input) assertSchema(`Workflow "${name}": input`, schema);
+  if (output !== undefined) assertSchema(`Workflow "${name}": output`, output);
   const isCount = Number.isInteger(maxRecoveryAttempts) && maxRecoveryAttempts >= 0;
   if (maxRecoveryAttempts !== Infinity && !isCount) {
     throw new InvalidArgumentError(
@@ -37,7 +50,18 @@ export function defineWorkflow(
         `not ${String(maxRecoveryAttempts)}.`,
     );
   }
-  return { name, maxRecoveryAttempts, invoke };
+  return { name, maxRecoveryAttempts, input, output, invoke };
+}
+
+/** What the schemas make of the arguments. @throws ValidationError */
+export async function validatedArguments(
+  { name, input }: WorkflowDefinition,
+  args: readonly unknown[],
+): Promise<readonly unknown[]> {
+  const valid = input.map((schema, index) =>
+    validated(schema, args[index], `${index === 0 ? 'input' : `argument ${index + 1}`} of ${name}`),
+  );
+  return [...(await Promise.all(valid)), ...args.slice(input.length)];
 }
 
 interface Registration {

@@ -28,7 +28,7 @@ export class Sleeper {
     if (remainingMs <= 0) return;
     run.enter();
     const parkable = remainingMs > this.parkAfterMs;
-    const end = parkable ? run.presence.waitLong(wakeAtMs) : run.presence.waitShort();
+    const end = parkable ? run.presence.waitLong({ wakeAtMs }) : run.presence.waitShort();
     try {
       await wait(this.clock, remainingMs, sequence.signal);
     } catch {

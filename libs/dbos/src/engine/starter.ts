@@ -11,9 +11,10 @@ import type { NewWorkflow, StartedWorkflow } from '../repository/workflow-reposi
 import { checkpoint, type OperationReport } from './checkpoint.js';
 import type { Executor } from './executor.js';
 import type { ExecutorIdentity } from './executor-identity.js';
+import type { Lifecycle } from './lifecycle.js';
 import type { OutcomeCodec } from './outcome.js';
 import type { Patience } from './patience.js';
-import type { WorkflowDefinition } from './registry.js';
+import { validatedArguments, type WorkflowDefinition } from './registry.js';
 import type { RunScope } from './run-scope.js';
 import type { Slots } from './slots.js';
 
@@ -41,6 +42,7 @@ export interface StarterParts {
   readonly codec: OutcomeCodec;
   readonly slots: Slots;
   readonly patience: Patience;
+  readonly lifecycle: Lifecycle;
   readonly onEnqueued: () => void;
   /** The database shows a workflow as ours that does not run here. */
   readonly onStray: () => void;
@@ -74,12 +76,14 @@ export class Starter {
   /**
    * Resolves with the id once the workflow is durable, whoever started it.
    * @throws WorkflowIdConflictError when the id belongs to a workflow of another name
-   * @throws UnserializableValueError when an argument cannot be kept
+   * @throws UnserializableValueError when an argument cannot be kept, ValidationError when its schema refuses it
    * @throws DatabaseUnavailableError when the database does not answer in time; start again with the same id
    * @throws EngineNotRunningError before the launch and after the shutdown
    */
   async start(call: StartCall, parentId?: string): Promise<string> {
-    const { id, name, ...rest } = this.compose(call, parentId);
+    const checked = checkedCall(call);
+    // Where there is no schema nothing is awaited before the id is known to be under way.
+    const { id, name, ...rest } = this.compose(checked ? await checked : call, parentId);
     const standing = await this.begin({ id, name, ...rest });
     if (standing.name !== name) throw new WorkflowIdConflictError(id, standing.name, name);
     return id;
@@ -156,6 +160,7 @@ export class Starter {
     } else if (started.created && workflow.queue === undefined) {
       onEnqueued();
     }
+    if (started.created && !owned) this.parts.lifecycle.enqueued(workflow);
     const isOurs = started.status === 'PENDING' && started.executorId === identity.id;
     if (isOurs && !started.created && !executor.isRunning(workflow.id)) onStray();
     return started;
@@ -166,6 +171,17 @@ export class Starter {
     const whatThen = 'It may still start; start it again with the same id to find out.';
     return this.parts.patience.with(started, `The start of workflow "${id}"`, whatThen);
   }
+}
+
+/**
+ * With the arguments as the schemas of the workflow make them; undefined for one without.
+ * @throws ValidationError
+ */
+export function checkedCall<C extends Pick<StartCall, 'definition' | 'args'>>(
+  call: C,
+): Promise<C> | undefined {
+  if (call.definition.input.length === 0) return undefined;
+  return validatedArguments(call.definition, call.args).then((args) => ({ ...call, args }));
 }
 
 /** `<parent>-<step>`; where that would be too long an id, a digest stands for the parent. */

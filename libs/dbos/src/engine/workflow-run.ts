@@ -87,7 +87,8 @@ export class WorkflowRun {
     return this.decode<T>(recollection.step);
   }
 
-  private decode<T>(step: StepRecord): Outcome<T> {
+  /** @throws UnreadableHistoryError */
+  decode<T>(step: Pick<StepRecord, 'stepId' | 'name' | 'output' | 'error'>): Outcome<T> {
     try {
       return this.codec.recalled<T>(step);
     } catch (error) {
@@ -125,6 +126,12 @@ export class WorkflowRun {
       },
     );
     this.unconfirmed = written;
+  }
+
+  /** Why it owns its workflow no more, as a statement has just said; it is interrupted by that. */
+  async lost(): Promise<RunInterruptedError> {
+    await this.host.explainLoss(this);
+    return this.interrupt(new OwnershipLostError(this.id)); // the first reason counts
   }
 
   private noteFailure(stepId: string): void {

@@ -1,6 +1,9 @@
 /** Gives errors that were read from a checkpoint the classes they had, where these are known. */
 import * as errors from '../core/errors.js';
+import * as messageErrors from '../core/message-errors.js';
+import { ValidationError } from '../core/schema.js';
 import * as serializationErrors from '../core/serialization/serialization-error.js';
+import * as streamErrors from '../core/stream-errors.js';
 import { DbosError } from '../core/errors.js';
 
 /** A class of errors, known by its name. */
@@ -9,11 +12,15 @@ export interface ErrorClass {
   readonly prototype: Error;
 }
 
-const OWN = Object.values({ ...errors, ...serializationErrors }).filter(
-  (value): value is ErrorClass & typeof value => {
-    return typeof value === 'function' && value.prototype instanceof DbosError;
-  },
-);
+const OWN = Object.values({
+  ...errors,
+  ...messageErrors,
+  ...serializationErrors,
+  ...streamErrors,
+  ValidationError,
+}).filter((value): value is ErrorClass & typeof value => {
+  return typeof value === 'function' && value.prototype instanceof DbosError;
+});
 
 /** Only classes that the application or the library names are ever used; nothing is looked up by what data says. */
 export function errorRevival(registered: readonly ErrorClass[]): (decoded: Error) => Error {

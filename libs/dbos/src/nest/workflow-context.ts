@@ -2,10 +2,14 @@
 import { Injectable, type Type } from '@nestjs/common';
 import { ContextIdFactory, ModuleRef } from '@nestjs/core';
 import type { Duration } from '../core/duration.js';
+import type { EventKey, Topic, UpdateTopic } from '../core/schema.js';
 import type { Branch } from '../engine/branches.js';
 import { Engine } from '../engine/engine.js';
+import type { RecvOptions } from '../engine/messages.js';
+import type { DecisionToken, TokenOptions } from '../engine/tokens.js';
 import type { StepContext } from '../engine/run-scope.js';
 import type { StepBody, StepOptions } from '../engine/step.js';
+import type { Update, UpdatesOptions } from '../engine/updates.js';
 import type { WorkflowRun } from '../engine/workflow-run.js';
 import { WorkflowBinder } from './workflow-binder.js';
 
@@ -49,6 +53,74 @@ export class WorkflowContext {
     return this.engine.flow.sleep(until);
   }
 
+  /**
+   * Receives the oldest message that was sent to this workflow on the topic, and waits for one if there is none:
+   * as long as it takes, or until the timeout, durably. A message that was received is received by nobody else.
+   * @returns undefined when none came in time
+   *
+   * @example
+   * ```ts
+   * const approval = await this.flow.recv<Approval>('approval', { timeout: '3d' });
+   * ```
+   */
+  recv<T>(topic?: string | Topic<unknown, T>): Promise<T>;
+  recv<T>(
+    topic: string | Topic<unknown, T> | undefined,
+    options: RecvOptions,
+  ): Promise<T | undefined>;
+  recv<T>(topic?: string | Topic<unknown, T>, options?: RecvOptions): Promise<T | undefined> {
+    return this.engine.messages.receive<T>(topic, options);
+  }
+
+  /** As `recv`, but for the end of the wait. @throws RecvTimeoutError when no message came in time */
+  recvOrThrow<T>(topic: string | Topic<unknown, T> | undefined, options: RecvOptions): Promise<T> {
+    return this.engine.messages.receiveOrThrow<T>(topic, options);
+  }
+
+  /**
+   * Lets others know something while the workflow runs and after its end: `workflows.getEvent(id, key)`. It replaces what
+   * was set under the key before, and stands in one commit with its checkpoint.
+   */
+  setEvent<In>(key: EventKey<In, unknown>, value: NoInfer<In>): Promise<void>;
+  setEvent(key: string, value: unknown): Promise<void>;
+  setEvent(key: string | EventKey, value: unknown): Promise<void> {
+    return this.engine.events.set(key, value);
+  }
+
+  /**
+   * A token to give out, in a link say: whoever holds it decides, once, with `workflows.resolveToken(token, value)` or
+   * `rejectToken`. It is a secret that the database does not know, so hand it on in the next step. A run that is repeated
+   * gets another one; those given out before stay good.
+   *
+   * @example
+   * ```ts
+   * const approval = await this.flow.createToken<Approval>({ timeout: '3d' });
+   * await this.mail.askForApproval(order, approval.token);
+   * const { by } = await approval.wait(); // throws TokenRejectedError, TokenExpiredError
+   * ```
+   */
+  createToken<T>(options?: TokenOptions): Promise<DecisionToken<T>> {
+    return this.engine.tokens.create<T>(options);
+  }
+
+  /**
+   * The requests that `handle.update(topic, payload)` sends to this workflow, one after the other; ends when none came
+   * before the timeout. Answer each, or whoever sent it waits in vain.
+   *
+   * @example
+   * ```ts
+   * for await (const update of this.flow.updates<Address>('changeAddress', { timeout: '1d' })) {
+   *   await update.answer((address) => this.shipping.redirect(order, address));
+   * }
+   * ```
+   */
+  updates<P>(
+    topic: string | UpdateTopic<unknown, P>,
+    options?: UpdatesOptions<P>,
+  ): AsyncIterable<Update<P>> {
+    return this.engine.updates.receive<P>(topic, options);
+  }
+
   /** The current time, recorded: a replay sees the same. */
   now(): Promise<Date> {
     return this.engine.flow.now();
@@ -57,6 +129,29 @@ export class WorkflowContext {
   /** A random UUID, recorded: a replay sees the same. */
   uuid(): Promise<string> {
     return this.engine.flow.uuid();
+  }
+
+  /**
+   * Appends a value to a stream of this workflow, for `workflows.readStream` to follow; resolves with its offset once it
+   * is durable. Exactly once from the workflow; from a step as often as its body comes to it.
+   *
+   * @example
+   * ```ts
+   * await this.flow.writeStream('progress', { percent: 40 });
+   * ```
+   * @throws StreamClosedError, InvalidArgumentError, UnserializableValueError, NotInWorkflowError
+   */
+  writeStream(key: string, value: unknown): Promise<number> {
+    return this.engine.streams.writer.write(key, value);
+  }
+
+  /**
+   * Ends a stream: readers end once they have all of it, and nothing more can be written. Streams that are not closed end
+   * with their workflow.
+   * @throws NotInWorkflowError, ForbiddenInStepError: a step that runs again would find it closed
+   */
+  closeStream(key: string): Promise<void> {
+    return this.engine.streams.writer.close(key);
   }
 
   /**

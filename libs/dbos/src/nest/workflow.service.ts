@@ -1,21 +1,41 @@
 /** What controllers and other providers use: start workflows, wait for them, look at them, manage them. */
 import { Injectable, type Type } from '@nestjs/common';
+import { Observable } from 'rxjs';
+import type { EventKey, Topic } from '../core/schema.js';
 import type { EnqueueOptions } from '../core/queue.js';
 import type { DebounceOptions } from '../engine/debouncer.js';
 import { Engine, type RecoveryReport } from '../engine/engine.js';
+import type { GetEventOptions } from '../engine/events.js';
 import type { WorkflowHandle } from '../engine/handle.js';
+import type { WorkflowEvent } from '../engine/lifecycle.js';
+import type { LiveValues } from '../engine/live-values.js';
+import type { SendOptions } from '../engine/messages.js';
 import type { ListQuery, WorkflowPageReport } from '../engine/listing.js';
 import type { StartOptions } from '../engine/starter.js';
 import type { StepReport } from '../engine/step-report.js';
+import type { ReadStreamOptions } from '../engine/streams.js';
 import { WorkflowBinder } from './workflow-binder.js';
 import { methodsOf, type Executing, type Starting } from './workflow-methods.js';
 
 @Injectable()
 export class WorkflowService {
+  /**
+   * What becomes of workflows in this process, as it happens: for logs, metrics and the like. It begins with the
+   * subscription and replays nothing; what is not watched costs nothing. Completes when the application is shut down.
+   *
+   * @example
+   * ```ts
+   * this.workflows.events$.pipe(filter(({ type }) => type === 'failed')).subscribe((event) => this.alarm(event));
+   * ```
+   */
+  readonly events$: Observable<WorkflowEvent>;
+
   constructor(
     private readonly engine: Engine,
     private readonly binder: WorkflowBinder,
-  ) {}
+  ) {
+    this.events$ = new Observable((subscriber) => engine.lifecycle.subscribe(subscriber));
+  }
 
   /**
    * Starts a workflow; the promise resolves once it is durable. Inside a workflow it becomes a child.
@@ -72,6 +92,59 @@ export class WorkflowService {
     ) as Starting<T>;
   }
 
+  /**
+   * Sends a message to a workflow, which receives it with `flow.recv()`: in the order in which they were sent, each once.
+   * Resolves once it is durable, whether the workflow runs or not. Sent from a workflow it is sent once, whatever dies;
+   * elsewhere give an `idempotencyKey` to send one again safely.
+   *
+   * @example
+   * ```ts
+   * await this.workflows.send(orderId, { by: 'Ada' }, { topic: 'approval' });
+   * ```
+   * @throws WorkflowNotFoundError, InvalidArgumentError, ValidationError, UnserializableValueError,
+   *   ForbiddenInStepError, DatabaseUnavailableError
+   */
+  send<In>(
+    workflowId: string,
+    message: NoInfer<In>,
+    options: SendOptions & { readonly topic: Topic<In, unknown> },
+  ): Promise<void>;
+  send(
+    workflowId: string,
+    message: unknown,
+    options?: SendOptions & { readonly topic?: string },
+  ): Promise<void>;
+  send(workflowId: string, message: unknown, options: SendOptions = {}): Promise<void> {
+    return this.engine.messages.send(workflowId, message, options);
+  }
+
+  /**
+   * What a workflow last set under the key with `flow.setEvent()`; waits for it if it has not been set, a minute by
+   * default. In a workflow the value is recorded: a replay sees the same.
+   * @returns undefined when it was not set in time, or the workflow ended without setting it
+   */
+  getEvent<T>(
+    workflowId: string,
+    key: string | EventKey<unknown, T>,
+    options: GetEventOptions = {},
+  ): Promise<T | undefined> {
+    return this.engine.events.get<T>(workflowId, key, options);
+  }
+
+  /**
+   * Decides what a workflow waits for that has given out this token. The first decision counts.
+   * @returns whether it was this one
+   * @throws TokenNotFoundError, TokenExpiredError, UnserializableValueError, DatabaseUnavailableError
+   */
+  resolveToken(token: string, value?: unknown): Promise<boolean> {
+    return this.engine.tokens.decide('workflows.resolveToken', token, { value });
+  }
+
+  /** As `resolveToken`, with a no: the workflow gets a TokenRejectedError. */
+  rejectToken(token: string, reason?: string): Promise<boolean> {
+    return this.engine.tokens.decide('workflows.rejectToken', token, { reason });
+  }
+
   /** Workflows, the newest first: those in one status, or all. @throws InvalidArgumentError */
   list(query: ListQuery = {}): Promise<WorkflowPageReport> {
     return this.engine.list(query);
@@ -80,6 +153,24 @@ export class WorkflowService {
   /** A reference to a workflow that any process may have started. @throws InvalidArgumentError */
   handle<R = unknown>(workflowId: string): WorkflowHandle<R> {
     return this.engine.handle<R>(workflowId);
+  }
+
+  /**
+   * The values of a stream, from the first or from an offset on: those that are there, then those to come, until the
+   * stream is closed or its workflow has ended. An async iterable and an `Observable`. In a workflow each value that is
+   * taken is a checkpointed operation.
+   *
+   * @example
+   * ```ts
+   * \@Sse(':id/progress')
+   * progress(\@Param('id') id: string): Observable<MessageEvent> {
+   *   return this.workflows.readStream<Progress>(id, 'progress').pipe(map((data) => ({ data })));
+   * }
+   * ```
+   * @throws InvalidArgumentError at once; WorkflowNotFoundError, EngineNotRunningError to whoever reads
+   */
+  readStream<T>(workflowId: string, key: string, options?: ReadStreamOptions): LiveValues<T> {
+    return this.engine.streams.read<T>(workflowId, key, options);
   }
 
   /** The recorded steps of a workflow, in order. */

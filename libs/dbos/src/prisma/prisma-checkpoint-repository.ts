@@ -8,10 +8,14 @@ import { DriverStatements } from './driver-statements.js';
 import type { PrismaClientLike, PrismaStatements } from './prisma-client.js';
 import { CHANNEL, PostgresNotifier } from './postgres-notifier.js';
 import { PostgresSession } from './postgres-session.js';
+import { PrismaEventRepository } from './prisma-event-repository.js';
 import { PrismaExecutorRepository } from './prisma-executor-repository.js';
+import { PrismaMessageRepository } from './prisma-message-repository.js';
 import { PrismaQueueRepository } from './prisma-queue-repository.js';
 import { PrismaScheduleRepository } from './prisma-schedule-repository.js';
 import { PrismaStepRepository } from './prisma-step-repository.js';
+import { PrismaStreamRepository } from './prisma-stream-repository.js';
+import { PrismaTokenRepository } from './prisma-token-repository.js';
 import { PrismaWorkflowRepository } from './prisma-workflow-repository.js';
 import { SharedDriver, type DriverPool } from './shared-driver.js';
 import { StartPipeline } from './start-pipeline.js';
@@ -46,6 +50,10 @@ export class PrismaCheckpointRepository extends CheckpointRepository {
   readonly queues: PrismaQueueRepository;
   readonly executors: PrismaExecutorRepository;
   readonly schedules: PrismaScheduleRepository;
+  readonly streams: PrismaStreamRepository;
+  readonly messages: PrismaMessageRepository;
+  readonly events: PrismaEventRepository;
+  readonly tokens: PrismaTokenRepository;
   private readonly database: Database;
   readonly notifier: PostgresNotifier;
   private session: PostgresSession | undefined;
@@ -75,8 +83,13 @@ export class PrismaCheckpointRepository extends CheckpointRepository {
     this.steps = new PrismaStepRepository(database, transitions);
     this.queues = new PrismaQueueRepository(database);
     this.schedules = new PrismaScheduleRepository(database);
+    this.streams = new PrismaStreamRepository(database);
+    this.messages = new PrismaMessageRepository(database);
+    this.events = new PrismaEventRepository(database);
+    this.tokens = new PrismaTokenRepository(database);
     this.executors = new PrismaExecutorRepository(database, () => this.session);
-    this.notifier = new PostgresNotifier(database, clock, () => this.session?.isListening ?? false);
+    const listens = (): boolean => this.session?.isListening ?? false;
+    this.notifier = new PostgresNotifier({ database, clock, logger, listens });
   }
 
   /** The pool beneath the client where it can be shared, else the client. */
@@ -110,6 +123,7 @@ export class PrismaCheckpointRepository extends CheckpointRepository {
 
   async close(): Promise<void> {
     this.database.close();
+    this.notifier.close();
     await this.session?.close();
     await this.shortcut?.release();
   }
@@ -133,7 +147,7 @@ export class PrismaCheckpointRepository extends CheckpointRepository {
       clock,
       logger,
       onNotification: (payload) => notifier.received(payload),
-      onListeningChange: () => notifier.wakeAll(),
+      onListeningChange: () => notifier.listeningChanged(),
     });
   }
 }

@@ -17,6 +17,7 @@ import type {
   WorkflowPage,
   WorkflowRecord,
   WorkflowRepository,
+  WorkflowState,
 } from '../repository/workflow-repository.js';
 import { isTerminal, type WorkflowStatus } from '../core/status.js';
 import type { Database } from './database.js';
@@ -98,6 +99,26 @@ export class PrismaWorkflowRepository implements WorkflowRepository {
          WHERE id = ${id}`,
     );
     return row && workflowRecord(row);
+  }
+
+  async states(ids: readonly string[]): Promise<WorkflowState[]> {
+    const rows = await this.database.query<Omit<WorkflowRow, 'input' | 'output'>>(
+      (client) => client.$queryRaw`
+        SELECT w.id, w.name, w.status, w.executor_id AS "executorId", w.epoch,
+               w.recovery_attempts AS "recoveryAttempts", w.failures, w.queue, w.priority,
+               w.partition_key AS "partitionKey", w.deduplication_id AS "deduplicationId",
+               w.parent_id AS "parentId", w.application_version AS "applicationVersion", w.attributes,
+               w.outcome_serialization AS "outcomeSerialization", w.error, w.wake_at AS "wakeAt",
+               w.created_at AS "createdAt", w.started_at AS "startedAt", w.completed_at AS "completedAt",
+               w.updated_at AS "updatedAt"
+          FROM unnest(${[...ids]}::text[]) AS asked(id)
+         CROSS JOIN LATERAL (
+                 SELECT * FROM dbos.workflows found WHERE found.id = asked.id LIMIT 1) AS w`,
+    );
+    return rows.map(({ outcomeSerialization, error, ...state }) => ({
+      ...state,
+      error: encoded(error, outcomeSerialization),
+    }));
   }
 
   async list({ statuses, limit, before }: WorkflowPage): Promise<ListedWorkflow[]> {

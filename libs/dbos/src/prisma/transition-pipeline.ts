@@ -4,7 +4,7 @@
  */
 import { RowRefusedError } from '../core/errors.js';
 import type { Owner } from '../core/owner.js';
-import type { NewStep } from '../repository/step-repository.js';
+import type { NewEvent, NewStep } from '../repository/step-repository.js';
 import type { Settlement } from '../repository/workflow-repository.js';
 import type { Database } from './database.js';
 import type { PrismaStatements } from './prisma-client.js';
@@ -104,6 +104,8 @@ interface Batch {
   readonly runs: string;
   readonly steps: string;
   readonly settlements: string;
+  /** What few transitions bring with them. */
+  readonly extras: string | null;
 }
 
 function batchOf(transitions: readonly Transition[]): Batch {
@@ -115,14 +117,40 @@ function batchOf(transitions: readonly Transition[]): Batch {
     runs: JSON.stringify(ownersOf(transitions).map(ownerRow)),
     steps: JSON.stringify(steps),
     settlements: JSON.stringify(settlements),
+    extras: extrasOf(transitions),
   };
+}
+
+/** Events; topics that parked runs wait for; from where on messages of runs that are tried again come anew. */
+function extrasOf(transitions: readonly Transition[]): string | null {
+  const events: unknown[] = [];
+  const parked: unknown[] = [];
+  const retried: unknown[] = [];
+  for (const { owner, ...transition } of transitions) {
+    const run = { workflow_id: owner.workflowId, epoch: owner.epoch };
+    if ('step' in transition) {
+      const { stepId, event } = transition.step;
+      if (event) events.push({ ...run, place: events.length, ...eventRow(stepId, event) });
+    } else if (transition.settlement.status === 'DELAYED') {
+      const { settlement } = transition;
+      if ('retryFrom' in settlement) retried.push({ ...run, retry_from: settlement.retryFrom });
+      else if (settlement.topics) parked.push({ ...run, topics: settlement.topics });
+    }
+  }
+  const extras = { events, parked, retried };
+  return Object.values(extras).some((rows) => rows.length > 0) ? JSON.stringify(extras) : null;
+}
+
+function eventRow(stepId: string, { key, value }: NewEvent): Record<string, unknown> {
+  return { step_id: stepId, key, serialization: value.format, value: value.text };
 }
 
 /** Fenced: writes for those runs only that still own their workflows (see the function in the migrations). */
 function sendBatch(client: PrismaStatements, batch: Batch): PromiseLike<AnswerRow[]> {
   return client.$queryRaw`
     SELECT workflow_id AS "workflowId", epoch, step_id AS "stepId"
-      FROM dbos.write_transitions(${batch.runs}::json, ${batch.steps}::json, ${batch.settlements}::json)`;
+      FROM dbos.write_transitions(${batch.runs}::json, ${batch.steps}::json, ${batch.settlements}::json,
+                                  ${batch.extras}::json)`;
 }
 
 function ownersOf(transitions: readonly Transition[]): Owner[] {
@@ -169,8 +197,10 @@ function settlementRow(
 }
 
 function payloadSize(transition: Transition): number {
-  if ('step' in transition)
-    return (transition.step.output ?? transition.step.error)?.text.length ?? 0;
+  if ('step' in transition) {
+    const { output, error, event } = transition.step;
+    return ((output ?? error)?.text.length ?? 0) + (event?.value.text.length ?? 0);
+  }
   const { settlement } = transition;
   if ('output' in settlement) return settlement.output.text.length;
   return 'error' in settlement ? settlement.error.text.length : 0;

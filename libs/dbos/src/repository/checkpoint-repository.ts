@@ -5,11 +5,15 @@
  * Infrastructure faults (a lost connection, a restart, a full disk) are the repository's business: a method waits
  * them out and only rejects for what the caller did, or when the repository is closed.
  */
+import type { EventRepository } from './event-repository.js';
 import type { ExecutorRepository } from './executor-repository.js';
+import type { MessageRepository } from './message-repository.js';
 import type { Notifier } from './notifier.js';
 import type { QueueRepository } from './queue-repository.js';
 import type { ScheduleRepository } from './schedule-repository.js';
 import type { StepRepository } from './step-repository.js';
+import type { StreamRepository } from './stream-repository.js';
+import type { TokenRepository } from './token-repository.js';
 import type { WorkflowRepository } from './workflow-repository.js';
 
 /** Injectable as is: `constructor(private readonly checkpoints: CheckpointRepository)`. */
@@ -19,6 +23,10 @@ export abstract class CheckpointRepository {
   abstract readonly queues: QueueRepository;
   abstract readonly executors: ExecutorRepository;
   abstract readonly schedules: ScheduleRepository;
+  abstract readonly streams: StreamRepository;
+  abstract readonly messages: MessageRepository;
+  abstract readonly events: EventRepository;
+  abstract readonly tokens: TokenRepository;
   /** Not durable, and apart from the rest. */
   abstract readonly notifier: Notifier;
 

@@ -8,8 +8,12 @@ export type Topic =
   | 'work'
   /** An executor has joined. */
   | 'executor'
+  /** Something has come that workflows, or callers, wait for. Subjects: ids of the workflows it belongs to. */
+  | 'arrival'
   /** Schedules have changed. */
-  | 'schedule';
+  | 'schedule'
+  /** Something was appended to streams, or their writers have ended. Subjects: ids of workflows. */
+  | 'stream';
 
 export interface Notifier {
   /** Whether notifications of others come in; then polling may be rare. */
@@ -21,8 +25,11 @@ export interface Notifier {
    */
   hasAudience: boolean;
 
-  /** Calls `wake` when others notify of the topic, and when some of their notifications may have been missed. */
-  subscribe(topic: Topic, wake: () => void): void;
+  /**
+   * Calls `wake` when others notify of the topic, and when some of their notifications may have been missed.
+   * @param wake with what they told of; without any subject: anything may have changed
+   */
+  subscribe(topic: Topic, wake: (subjects: ReadonlySet<string>) => void): void;
 
   /** Tells other processes, soon, many calls as one. Never waits, never throws. */
   notify(topic: Topic, subject?: string): void;

@@ -11,8 +11,16 @@ export interface NewStep {
   readonly output?: EncodedValue;
   readonly error?: EncodedValue;
   readonly childWorkflowId?: string;
+  /** Set in the same commit. */
+  readonly event?: NewEvent;
   readonly attempts: number;
   readonly durationMs: number;
+}
+
+/** What a workflow lets others know, under a key; it replaces what stood there. */
+export interface NewEvent {
+  readonly key: string;
+  readonly value: EncodedValue;
 }
 
 /** A recorded step. */

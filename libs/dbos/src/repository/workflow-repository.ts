@@ -39,7 +39,12 @@ export type Settlement =
       readonly status: 'ERROR' | 'SUSPENDED' | 'MAX_RECOVERY_ATTEMPTS_EXCEEDED';
       readonly error: EncodedValue;
     }
-  | { readonly status: 'DELAYED'; readonly wakeAt: Date }
+  /** Until a moment, or a message on one of the topics; one that is there already sends it back to ENQUEUED at once. */
+  | {
+      readonly status: 'DELAYED';
+      readonly wakeAt: Date | undefined;
+      readonly topics?: readonly string[];
+    }
   /** Failed, and is to run again: from the first step at this position on. Everything before must be durable. */
   | {
       readonly status: 'DELAYED';
@@ -84,6 +89,9 @@ export interface WorkflowRecord {
   readonly updatedAt: Date;
 }
 
+/** Where a workflow stands, without its payloads. */
+export type WorkflowState = Omit<WorkflowRecord, 'input' | 'output'>;
+
 /** Workflows of one name that wait for something this application does not have. */
 export interface StrandedWorkflows {
   readonly name: string;
@@ -125,6 +133,9 @@ export interface WorkflowRepository {
   settle(owner: Owner, settlement: Settlement): Promise<boolean>;
 
   find(id: string): Promise<WorkflowRecord | undefined>;
+
+  /** Where the given workflows stand, those that exist, in no order. */
+  states(ids: readonly string[]): Promise<WorkflowState[]>;
 
   /** Workflows in these statuses, the newest first. */
   list(page: WorkflowPage): Promise<ListedWorkflow[]>;

@@ -82,7 +82,9 @@ $$;
 --
 -- `= ANY (ARRAY[...])` can be neither hashed nor merged, which leaves one index probe for each row: a plan that was made
 -- while the tables were small would else walk the whole of an index, for no sequential scan stands in its way.
-CREATE FUNCTION dbos.write_transitions(runs json, steps json, settlements json)
+--
+-- `extras` is what few of them bring with them, and null for most (`write_extras`).
+CREATE FUNCTION dbos.write_transitions(runs json, steps json, settlements json, extras json)
 RETURNS TABLE (workflow_id text, epoch integer, step_id text)
 LANGUAGE plpgsql
 SET enable_seqscan = off
@@ -147,6 +149,7 @@ BEGIN
            output = settlement.output,
            error = settlement.error,
            wake_at = settlement.wake_at,
+           awaited_topics = NULL,
            executor_id = CASE WHEN settlement.status IN ('DELAYED', 'ENQUEUED') THEN NULL ELSE w.executor_id END,
            completed_at = CASE WHEN settlement.status IN ('DELAYED', 'ENQUEUED', 'SUSPENDED') THEN NULL
                                ELSE now() END,
@@ -177,6 +180,10 @@ BEGIN
      WHERE NOT EXISTS (SELECT
                          FROM unnest(ids, epochs) AS owned(id, epoch)
                         WHERE owned.id = run.id AND owned.epoch = run.epoch);
+  END IF;
+
+  IF extras IS NOT NULL THEN
+    PERFORM dbos.write_extras(extras);
   END IF;
 END
 $$;
