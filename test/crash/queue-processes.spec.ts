@@ -146,7 +146,8 @@ describe('Two processes on one queue', () => {
     await eventually(async () => {
       const pids = (await atWork()).map(({ pid }) => pid);
       const expected = [first.pid, first.pid, second.pid, second.pid];
-      expect(pids.sort()).toEqual(expected.sort());
+      const ascending = (one: number, other: number): number => one - other;
+      expect(pids.sort(ascending)).toEqual(expected.sort(ascending));
     });
     await everythingEnds();
     expect(await violations()).toEqual([]);
