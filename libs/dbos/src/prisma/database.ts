@@ -26,6 +26,9 @@ export interface Haste {
   readonly maxPauseMs?: number;
 }
 
+/** What repositories need: statements, by whatever means they are sent. */
+export type Querying = Pick<Database, 'query' | 'once'>;
+
 const DEFAULT_STATEMENT_TIMEOUT_MS = 10_000;
 const FIRST_PAUSE_MS = 20;
 const MAX_PAUSE_MS = 2_000;

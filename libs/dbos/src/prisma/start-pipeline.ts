@@ -1,6 +1,6 @@
 /** Starts of concurrent callers as one statement. */
 import type { NewWorkflow, StartedWorkflow } from '../repository/workflow-repository.js';
-import type { Database } from './database.js';
+import type { Querying } from './database.js';
 import { WritePipeline } from './write-pipeline.js';
 
 /** One statement at a time holds this much; the rest leaves with the next. */
@@ -18,7 +18,7 @@ type StandingRow = Omit<StartedWorkflow, 'id' | 'created'> & {
 export class StartPipeline {
   private readonly pipeline: WritePipeline<NewWorkflow, StartedWorkflow>;
 
-  constructor(private readonly database: Database) {
+  constructor(private readonly database: Querying) {
     this.pipeline = new WritePipeline({
       ...BATCH,
       keyOf: ({ id }) => id,
