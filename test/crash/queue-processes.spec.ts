@@ -100,7 +100,7 @@ async function everythingEnds(allBut = 0): Promise<void> {
   await eventually(async () => {
     const unfinished = 'SELECT id, status FROM dbos.workflows WHERE completed_at IS NULL';
     expect(await ledger.query(unfinished)).toHaveLength(allBut);
-  }, 20_000);
+  }, 45_000);
 }
 
 const violations = async (): Promise<unknown[]> =>
@@ -128,7 +128,7 @@ describe('Two processes on one queue', () => {
       { name: 'parts', partition: { concurrency: 1 } },
     ];
     [first, second] = (await startMany(2, { queues }, shared)) as [ChildApp, ChildApp];
-  }, 30_000);
+  });
 
   afterAll(() => endAll(shared));
 

@@ -221,7 +221,7 @@ describe('Processes on one database', () => {
         `SELECT WHERE pg_postmaster_start_time() + interval '6.1 s' < clock_timestamp()`,
       );
       expect(rows).toHaveLength(1);
-    }, 7_000);
+    });
     await killed.stopAt('step 2 begun');
     await killed.startWorkflow('FiveSteps', 'by lock');
     await killed.reached('step 2 begun');

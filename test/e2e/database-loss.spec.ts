@@ -252,7 +252,7 @@ describe('A fault of the infrastructure', () => {
         name === 'TypeError' ? new TypeError('of the driver') : new Error('of the client');
       app.faults.failNext(TRANSITION, () => Object.assign(fault, { name }));
       const handle = await app.workflows.start(Orders, { workflowId: 'unforeseen' }).run(2);
-      expect(await handle.result({ timeout: 5_000 })).toBe(1);
+      expect(await handle.result()).toBe(1);
     },
   );
 

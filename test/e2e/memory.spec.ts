@@ -112,7 +112,7 @@ const reason = countable ? '' : ' (skipped: this server does not count)';
     expect(beside.reads.scans).toBe(alone.reads.scans);
     // Of each kind 10,000 are counted.
     expect(beside.reads.entries).toBeLessThan(11_000);
-  }, 60_000);
+  }, 120_000);
 
   /** What a process costs up to its first result. */
   async function launched() {

@@ -108,7 +108,7 @@ describe('A scheduled workflow', () => {
     }
     await Promise.all([start([Pulse]), start([Pulse]), start([Pulse])]);
 
-    await eventually(() => expect(given.length).toBeGreaterThanOrEqual(4), 10_000);
+    await eventually(() => expect(given.length).toBeGreaterThanOrEqual(4));
 
     const ticks = given.map(([tick]) => tick as number).toSorted((a, b) => a - b);
     const first = ticks[0] ?? 0;
