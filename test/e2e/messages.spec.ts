@@ -246,6 +246,7 @@ describe('B53: a message', () => {
     await eventually(async () =>
       expect(await recordedBy(test, workflowId)).toEqual(['0 workflows.send']),
     );
+    await eventually(() => expect(codes).toHaveLength(1)); // the run has heard of it, too
     await test.kill();
     held.resolve();
     const second = await engines.start({ scripts: { [workflowId]: script } });
