@@ -48,6 +48,9 @@ export interface ScheduleEngine {
   close(): Promise<void>;
 }
 
+/** As long as a test may wait within one; Prisma's own limits are 2 s and 5 s. */
+export const LONG_TRANSACTION = { maxWait: 30_000, timeout: 30_000 };
+
 /** Nobody but the scheduler ticks on its own within a test. */
 const RARELY = { pollIntervalMs: 600_000 } as const;
 
