@@ -37,7 +37,7 @@ describe('A shutdown', () => {
   });
 
   it('B40: drains running workflows to their end, steps and all', async () => {
-    const first = await apps.start({ options: { shutdown: { drainMs: 10_000 } } });
+    const first = await apps.start({ options: { shutdown: { drainMs: 50_000 } } });
     await inFirstStep(first, 'B40 drained');
 
     const startedAt = performance.now();
@@ -45,7 +45,7 @@ describe('A shutdown', () => {
     first.journal.open('first');
     await closing;
 
-    expect(performance.now() - startedAt).toBeLessThan(5_000);
+    expect(performance.now() - startedAt).toBeLessThan(25_000); // and not for all of drainMs
     expect(begun(first.journal)).toEqual(['first begins', 'second begins']);
   });
 
@@ -125,14 +125,15 @@ describe('A shutdown', () => {
       return performance.now() - startedAt;
     };
 
+    const drainMs = 4_000;
     const durations = await Promise.all([
-      timed(engine.shutdown({ drainMs: 400, graceMs: 0 })),
-      timed(engine.shutdown({ drainMs: 400, graceMs: 0 })),
+      timed(engine.shutdown({ drainMs, graceMs: 0 })),
+      timed(engine.shutdown({ drainMs, graceMs: 0 })),
       timed(first.app.close()),
     ]);
 
-    expect(Math.min(...durations)).toBeGreaterThanOrEqual(399);
-    expect(Math.max(...durations)).toBeLessThan(790);
+    expect(Math.min(...durations)).toBeGreaterThanOrEqual(drainMs - 1);
+    expect(Math.max(...durations)).toBeLessThan(2 * drainMs);
   });
 
   describe('without the database', () => {
