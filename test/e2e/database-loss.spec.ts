@@ -403,7 +403,7 @@ describe('B14: Workflows end with the right value', () => {
   });
 
   it('although a lock and a statement_timeout cancel their statements for a while', async () => {
-    await configure(`SET statement_timeout = '50ms'`);
+    await configure(`SET statement_timeout = '250ms'`);
     await startApp();
     const results = orderMany(50);
     await ledger.query('BEGIN; LOCK TABLE dbos.steps IN EXCLUSIVE MODE');
