@@ -50,7 +50,7 @@ describe('A shutdown', () => {
   });
 
   it('B40: waits for a child that is started during the drain', async () => {
-    const first = await apps.start({ options: { shutdown: { drainMs: 10_000 } } });
+    const first = await apps.start({ options: { shutdown: { drainMs: 50_000 } } });
     first.journal.shut('first');
     const handle = await first.workflows.start(Errand, { workflowId: 'B40 parent' }).parent();
     await eventually(() => expect(begun(first.journal)).toEqual(['first begins']));
@@ -138,8 +138,8 @@ describe('A shutdown', () => {
 
   describe('without the database', () => {
     const options = {
-      databasePatienceMs: 300,
-      statementTimeoutMs: 300,
+      databasePatienceMs: 20_000, // of the start, while there is a database
+      statementTimeoutMs: 500,
       shutdown: { graceMs: 100 },
     };
 

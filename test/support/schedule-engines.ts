@@ -11,6 +11,7 @@ import { FakeClock } from './fake-clock.js';
 import { FaultyClient } from './faulty-client.js';
 import { StatementGates } from './statement-gates.js';
 import { drivenBy } from './test-engine.js';
+import { letClaimsBeLate } from './unhurried.js';
 
 /** The workflow that schedules of these tests start. */
 export const REPORT = 'Report';
@@ -68,6 +69,7 @@ async function startScheduleEngine(
     migrate: false,
     session,
   });
+  letClaimsBeLate(repository);
   const options = { ...RARELY, serializers: new SerializerSet(), ...settings.options };
   const engine = new Engine(options, repository, { clock });
   const reports: unknown[][] = [];
