@@ -32,7 +32,7 @@ const config: Config = {
   // ES modules of finished test files are never collected: begin a new worker before memory runs short.
   workerIdleMemoryLimit: '1GB',
   // A bound for what hangs: long enough that no slow machine comes to it, and that `eventually` tells first what is missing.
-  testTimeout: 60_000,
+  testTimeout: 120_000,
   collectCoverageFrom: ['libs/*/src/**/*.ts', 'sample-app/src/**/*.ts', '!**/generated/**'],
 };
 

@@ -100,7 +100,7 @@ async function everythingEnds(allBut = 0): Promise<void> {
   await eventually(async () => {
     const unfinished = 'SELECT id, status FROM dbos.workflows WHERE completed_at IS NULL';
     expect(await ledger.query(unfinished)).toHaveLength(allBut);
-  }, 45_000);
+  }, 60_000);
 }
 
 const violations = async (): Promise<unknown[]> =>
