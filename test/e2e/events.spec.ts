@@ -130,7 +130,7 @@ describe('B55: an event', () => {
     next();
     expect(new Set(await Promise.all(values))).toEqual(new Set(['set']));
     expect(looks() - before).toBeLessThanOrEqual(3);
-    expect(waiting(test, workflowId)).toBe(1);
+    await waits(test, workflowId, 1);
     next();
     await handle.result();
     test.clock.advance(60_001);
