@@ -23,12 +23,17 @@ export function transitionBatch(transitions: readonly Transition[]): Statement<A
 }
 
 function batchOf(transitions: readonly Transition[]): Batch {
-  const steps = transitions.flatMap((t) => ('step' in t ? [stepRow(t.owner, t.step)] : []));
-  const settlements = transitions.flatMap((t) =>
-    'settlement' in t ? [settlementRow(t.owner, t.settlement)] : [],
-  );
+  const runs = new Map<string, unknown>();
+  const steps: unknown[] = [];
+  const settlements: unknown[] = [];
+  for (const transition of transitions) {
+    const { owner } = transition;
+    runs.set(runKey(owner), ownerRow(owner));
+    if ('step' in transition) steps.push(stepRow(owner, transition.step));
+    else settlements.push(settlementRow(owner, transition.settlement));
+  }
   return {
-    runs: JSON.stringify(ownersOf(transitions).map(ownerRow)),
+    runs: JSON.stringify([...runs.values()]),
     steps: JSON.stringify(steps),
     settlements: JSON.stringify(settlements),
     extras: extrasOf(transitions),
@@ -40,8 +45,8 @@ function extrasOf(transitions: readonly Transition[]): string | null {
   const events: unknown[] = [];
   const parked: unknown[] = [];
   const retried: unknown[] = [];
-  for (const { owner, ...transition } of transitions) {
-    const run = { workflow_id: owner.workflowId, epoch: owner.epoch };
+  for (const transition of transitions) {
+    const run = { workflow_id: transition.owner.workflowId, epoch: transition.owner.epoch };
     if ('step' in transition) {
       const { stepId, event } = transition.step;
       if (event) events.push({ ...run, place: events.length, ...eventRow(stepId, event) });
@@ -65,10 +70,6 @@ function sendBatch(client: PrismaStatements, batch: Batch): PromiseLike<AnswerRo
     SELECT workflow_id AS "workflowId", epoch, step_id AS "stepId"
       FROM dbos.write_transitions(${batch.runs}::json, ${batch.steps}::json, ${batch.settlements}::json,
                                   ${batch.extras}::json)`;
-}
-
-function ownersOf(transitions: readonly Transition[]): Owner[] {
-  return [...new Map(transitions.map(({ owner }) => [runKey(owner), owner])).values()];
 }
 
 function ownerRow({ workflowId, executorId, epoch }: Owner): Record<string, unknown> {
