@@ -204,6 +204,45 @@ describe('A run that lost its workflow', () => {
     expect(await steps('twice')).toEqual([{ step_id: '1', epoch: 2 }]);
   });
 
+  it.each(['checkpoint', 'outcome', 'both'] as const)(
+    'writes nothing by a statement of its own, here for the %s',
+    async (what) => {
+      const pipeline = await pipelineOfLiveExecutor();
+      const stale = { workflowId: 'twice', executorId: 'one', epoch: 1 };
+      const output = { text: 'stale', format: 'json' };
+      const step = { stepId: '0', name: 'step', attempts: 1, durationMs: 0, output };
+
+      const written = await Promise.all([
+        ...(what === 'outcome' ? [] : [pipeline.record(stale, step)]),
+        ...(what === 'checkpoint' ? [] : [pipeline.settle(stale, { status: 'SUCCESS', output })]),
+      ]);
+
+      expect(written.every((done) => !done)).toBe(true);
+      expect(await steps('twice')).toEqual([]);
+      expect(await row('twice')).toMatchObject({ status: 'PENDING', output: null });
+    },
+  );
+
+  it('is not ended over a step that another run has recorded, not even in one statement', async () => {
+    const pipeline = await pipelineOfLiveExecutor();
+    await ledger.query(
+      `INSERT INTO dbos.steps (workflow_id, step_id, name, epoch, serialization, output, started_at)
+       VALUES ('twice', '0', 'step', 1, 'json', '"theirs"', now())`,
+    );
+    const owner = { workflowId: 'twice', executorId: 'one', epoch: 2 };
+    const output = { text: 'mine', format: 'json' };
+    const step = { stepId: '0', name: 'step', attempts: 1, durationMs: 0, output };
+
+    const recorded = await pipeline.record(owner, step);
+    const written = await Promise.all([
+      pipeline.record(owner, step),
+      pipeline.settle(owner, { status: 'SUCCESS', output }),
+    ]);
+
+    expect([recorded, ...written]).toEqual([false, false, false]);
+    expect(await row('twice')).toMatchObject({ status: 'PENDING', output: null });
+  });
+
   it('leaves the outcome to the later run even where one statement carries the outcomes of both', async () => {
     const pipeline = await pipelineOfLiveExecutor();
     const settle = (epoch: number, text: string): Promise<boolean> =>

@@ -105,12 +105,20 @@ export class Database {
 
   private inTime<Row>(statement: Statement<Row>, timeoutMs: number): Promise<Row[]> {
     return new Promise<Row[]>((resolve, reject) => {
+      const answer = statement(this.client());
       const timer = this.settings.clock.schedule(timeoutMs, () =>
         reject(new DatabaseUnavailableError(`The database did not answer within ${timeoutMs} ms.`)),
       );
-      const settled = (): void => timer.cancel();
-      // The client may throw before it returns a promise.
-      (async () => statement(this.client()))().then(resolve, reject).finally(settled);
+      answer.then(
+        (rows) => {
+          timer.cancel();
+          resolve(rows);
+        },
+        (error: Error) => {
+          timer.cancel();
+          reject(error);
+        },
+      );
     });
   }
 
