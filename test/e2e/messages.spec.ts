@@ -379,6 +379,45 @@ describe('B54: a receiving with a timeout', () => {
     ]);
   });
 
+  it('that waits records its deadline with the look that finds nothing', async () => {
+    const test = await engines.start();
+    const handle = await test.begin(({ messages }) => messages.receive('t', { timeout: '5m' }));
+    await waits(test, handle.workflowId);
+    expect(await recordedBy(test, handle.workflowId)).toEqual(['0 flow.recv deadline']);
+    expect(test.faults.matching('dbos.write_transitions')).toEqual([]);
+    await test.engine.messages.send(handle.workflowId, 'now', { topic: 't' });
+    expect(await handle.result()).toBe('now');
+  });
+
+  it('keeps its deadline although the answer to the first look was lost', async () => {
+    const test = await engines.start();
+    test.faults.loseAnswerOfNext('dbos.receive_messages');
+    const handle = await test.begin(({ messages }) => messages.receive('t', { timeout: '5m' }));
+    await eventually(() => {
+      test.clock.advance(10);
+      expect(test.faults.matching('dbos.receive_messages').length).toBeGreaterThan(1);
+    });
+    await waits(test, handle.workflowId);
+    expect(await recordedBy(test, handle.workflowId)).toEqual(['0 flow.recv deadline']);
+    await test.engine.messages.send(handle.workflowId, 'now', { topic: 't' });
+    expect(await handle.result()).toBe('now');
+  });
+
+  it('of a run that was taken over records no deadline', async () => {
+    const test = await engines.start();
+    const [held, received] = [deferred<void>(), deferred<unknown>()];
+    const handle = await test.begin(async ({ messages }) => {
+      await held.promise;
+      const receipt = messages.receive('t', { timeout: '5m' });
+      await receipt.catch(({ code }: { code: unknown }) => received.resolve(code));
+    });
+    await test.prisma.$executeRaw`
+      UPDATE dbos.workflows SET epoch = epoch + 1, executor_id = 'other' WHERE id = ${handle.workflowId}`;
+    held.resolve();
+    expect(await received.promise).toBe('DBOS_OWNERSHIP_LOST');
+    expect(await recordedBy(test, handle.workflowId)).toEqual([]);
+  });
+
   it('waits only the rest after a restart', async () => {
     const test = await engines.start();
     const script: EngineScript = ({ messages }) => messages.receive('t', { timeout: '2s' });

@@ -28,6 +28,8 @@ export interface OperationReport {
   recorded?: RecordedOutcome;
   /** To be set in one commit with the record. */
   event?: NewEvent;
+  /** Called once the record is durable, if it comes to that. */
+  onDurable?: () => void;
 }
 
 /** @param stepId taken earlier by operations that need several ids; otherwise taken now, before any await */
@@ -54,7 +56,7 @@ export async function checkpoint<T>(
     run.assertGoing(sequence); // interrupted meanwhile, or the branch lost its race: nothing more is recorded
     if (report.isRecorded) return outcome.unwrap();
     if (report.recorded) return run.decode<T>({ stepId, name, ...report.recorded }).unwrap();
-    run.record({
+    const written = run.record({
       stepId,
       name,
       output: outcome.output,
@@ -64,6 +66,8 @@ export async function checkpoint<T>(
       attempts: report.attempts,
       durationMs: performance.now() - startedAt,
     });
+    const { onDurable } = report;
+    if (onDurable) void written.then((isDurable) => isDurable && onDurable());
     return outcome.unwrap();
   } finally {
     run.leave();
