@@ -40,7 +40,7 @@ export const scenario: Scenario<Size> = {
   operation: 'event, with the pause before it',
   needs: ['messages'],
   goal: '≥ 3×',
-  sizes: { full: { warmUp: 50, events: 200 }, quick: { warmUp: 2, events: 10 } },
+  sizes: { full: { warmUp: 20, events: 150 }, quick: { warmUp: 2, events: 10 } },
   acts: { main },
   direct: playOneAct,
 };

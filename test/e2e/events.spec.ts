@@ -147,6 +147,43 @@ describe('B55: an event', () => {
     await handle.result();
   });
 
+  it('is not looked for when a message comes that is named like it', async () => {
+    const test = await engines.start();
+    const { script, next } = setting(['set']);
+    const handle = await test.begin(script);
+    const value = handle.getEvent('progress');
+    await waits(test, handle.workflowId);
+    await test.engine.messages.send(handle.workflowId, 'other', { topic: 'progress' });
+    expect(waiting(test, handle.workflowId)).toBe(1);
+    next();
+    expect(await value).toBe('set');
+    expect(test.faults.matching('dbos.latest_events')).toHaveLength(1);
+    next();
+    await handle.result();
+  });
+
+  it('leaves nothing of those who have it in memory', async () => {
+    const test = await engines.start();
+    const { script, next } = setting(['set']);
+    const handle = await test.begin(script);
+    const value = handle.getEvent('progress');
+    await waits(test, handle.workflowId);
+    next();
+    await value;
+    await handle.getEvent('progress');
+    expect(test.engine['parts'].arrivals['waiters'].size).toBe(0);
+    next();
+    await handle.result();
+  });
+
+  it('that is waited for at the shutdown fails those who wait', async () => {
+    const test = await engines.start();
+    const failure = test.engine.events.get('nobody', 'progress').catch(({ code }) => code);
+    await waits(test, 'nobody');
+    await test.close();
+    expect(await failure).toBe('DBOS_NOT_RUNNING');
+  });
+
   it('is handed to nobody before it is durable', async () => {
     const test = await engines.start();
     const { script, next } = setting(['set']);

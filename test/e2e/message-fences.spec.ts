@@ -113,7 +113,8 @@ describe('Rows of several workflows are locked in the order of their ids', () =>
     await stage.admin.query(`SELECT FROM dbos.workflows WHERE id = 'a' FOR UPDATE`);
     const done = batch(last, first);
     await stage.somebodyWaitsForALock();
-    await stage.admin.query(`SELECT FROM dbos.workflows WHERE id = 'z' FOR UPDATE NOWAIT`);
+    const other = `SELECT FROM dbos.workflows WHERE id = 'z' FOR UPDATE NOWAIT`;
+    expect(await stage.rows(other)).toHaveLength(1);
     await stage.admin.query('COMMIT');
     await done;
   });

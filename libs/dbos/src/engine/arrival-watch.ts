@@ -20,7 +20,7 @@ export interface Awaited {
 
 /** One who waits. */
 export interface Waiting {
-  /** What came since it was armed, where it came with its value: no look is needed then. */
+  /** What has come, where it came with its value: no look is needed then. */
   readonly brought: EncodedValue | undefined;
   /** To be called before each look: whatever comes from then on ends the wait that follows, however early it comes. */
   arm(): void;
@@ -72,10 +72,7 @@ export class ArrivalWatch extends Loop {
       get brought() {
         return waiter.brought;
       },
-      arm: () => {
-        waiter.isArmed = true;
-        waiter.brought = undefined;
-      },
+      arm: () => (waiter.isArmed = true),
       wait: (until) => this.wait(waiter, until),
       end: () => {
         waiters.delete(waiter);
