@@ -26,7 +26,7 @@ export const scenario: Scenario<Size> = {
   operation: 'round trip',
   needs: ['messages'],
   goal: '≥ 3×',
-  sizes: { full: { warmUp: 200, rounds: 500 }, quick: { warmUp: 5, rounds: 20 } },
+  sizes: { full: { warmUp: 1_000, rounds: 1_000 }, quick: { warmUp: 5, rounds: 20 } },
   acts: { main },
   direct: playOneAct,
 };
