@@ -1,8 +1,14 @@
 /** nestjs-dbos over a Prisma client without any setting. */
 import { PrismaPg } from '@prisma/adapter-pg';
 import { PrismaClient } from '../generated/prisma/client.js';
-import type { Contestant, LaunchSettings, QueueContestant } from '../harness/contestant.js';
+import type {
+  Contestant,
+  LaunchSettings,
+  MessageContestant,
+  QueueContestant,
+} from '../harness/contestant.js';
 import { COMPLETED_SQL, launchApplication } from './nest/application.js';
+import { launchMessageApplication } from './nest/message-application.js';
 import { UNFINISHED_SQL, launchQueueApplication } from './nest/queue-application.js';
 
 export { pastSql } from './nest/past.js';
@@ -16,6 +22,10 @@ export const contestant: Contestant = {
 export const queue: QueueContestant = {
   unfinishedSql: UNFINISHED_SQL,
   launch: (settings) => launchQueueApplication(clientOf(settings), settings),
+};
+
+export const messages: MessageContestant = {
+  launch: (settings) => launchMessageApplication(clientOf(settings), settings),
 };
 
 function clientOf({ url }: LaunchSettings): PrismaClient {

@@ -5,6 +5,7 @@ import type { Work } from './work.js';
 export interface Parts {
   readonly contestant?: Contestant;
   readonly queue?: QueueContestant;
+  readonly messages?: MessageContestant;
   /** Statements that put workflows of one step that ended well into the tables, as many as asked, over some weeks. */
   readonly pastSql?: (workflows: number) => readonly string[];
 }
@@ -65,22 +66,44 @@ export interface QueueEngine {
   close(): Promise<void>;
 }
 
-/** What a scenario may ask for: the parts, a queue's call for many jobs, and a rate that more processes may raise. */
-export type Skill = 'workflows' | 'queue' | 'past' | 'batch' | 'scale-out';
+/** Workflows that talk: to each other by messages, to whoever asks by events. */
+export interface MessageContestant {
+  launch(settings: LaunchSettings): Promise<MessageEngine>;
+}
 
-const EVERYTHING = ['workflows', 'queue', 'past', 'batch', 'scale-out'] as const;
+export interface MessageEngine {
+  /**
+   * Two workflows that send each other a message in turns, `rounds` times there and back, the first saying
+   * `Work.serve` before and `Work.returned` after. Every waiting has a durable timeout of a minute.
+   */
+  pingPong(rounds: number): Promise<void>;
+  /** Starts a workflow that sets events, one for each `Work.cue`, saying `Work.setting` before each. */
+  startHerald(events: number): Promise<Herald>;
+  close(): Promise<void>;
+}
+
+export interface Herald {
+  /** Waits for one of its events, from outside of any workflow. */
+  event(index: number): Promise<number>;
+}
+
+/** What a scenario may ask for: the parts, a queue's call for many jobs, and a rate that more processes may raise. */
+export type Skill = 'workflows' | 'queue' | 'messages' | 'past' | 'batch' | 'scale-out';
+
+const EVERYTHING = ['workflows', 'queue', 'messages', 'past', 'batch', 'scale-out'] as const;
+const ALL_BUT_MESSAGES = ['workflows', 'queue', 'past', 'batch', 'scale-out'] as const;
 
 /** Written down here rather than in each one's file: whoever plans a run loads no contestant. */
 const SKILLS = {
   ours: EVERYTHING,
   'ours-plain': EVERYTHING,
   dbos: EVERYTHING,
-  'dbos-default': ['workflows', 'queue', 'batch'], // the interval of its polls bounds it, however many processes
+  'dbos-default': ['workflows', 'queue', 'messages', 'batch'], // the interval of its polls bounds it, however many processes
   openworkflow: ['workflows', 'queue', 'scale-out'],
   'graphile-worker': ['queue', 'batch', 'scale-out'],
   'pg-boss': ['queue', 'batch', 'scale-out'],
   floor: EVERYTHING,
-  'floor-batched': EVERYTHING,
+  'floor-batched': ALL_BUT_MESSAGES, // one message at a time: nothing to batch
 } satisfies Readonly<Record<string, readonly Skill[]>>;
 
 export type ContestantName = keyof typeof SKILLS;

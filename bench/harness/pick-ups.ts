@@ -19,8 +19,12 @@ export async function pickUps(
   const times: number[] = [];
   const deadline = performance.now() + limitMs;
   while (times.length < jobs && performance.now() < deadline) {
-    await delay(PAUSE_MS.min + Math.random() * (PAUSE_MS.max - PAUSE_MS.min));
+    await pause();
     times.push(await pickUp(times.length));
   }
   return times;
+}
+
+export async function pause(): Promise<void> {
+  await delay(PAUSE_MS.min + Math.random() * (PAUSE_MS.max - PAUSE_MS.min));
 }

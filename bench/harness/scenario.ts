@@ -46,6 +46,8 @@ export const SCENARIOS = [
   'S4c',
   'S4c-remote',
   'S5',
+  'S6a',
+  'S6b',
   'S7',
   'S8',
   'S9',

@@ -1,6 +1,13 @@
 /** Where an act plays: a fresh process with one contestant, metered from outside. */
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Contestant, Engine, Parts, QueueContestant, QueueEngine } from './contestant.js';
+import type {
+  Contestant,
+  Engine,
+  MessageEngine,
+  Parts,
+  QueueContestant,
+  QueueEngine,
+} from './contestant.js';
 import { profiled } from './profiler.js';
 import type { Answer, Assignment, Call, Heard, Message } from './protocol.js';
 import { difference, type Counters, type Reading } from './reading.js';
@@ -44,6 +51,15 @@ export class Stage {
     const queue = await this.queue.launch({ url, executorId, concurrency, work, listens });
     this.launched = queue;
     return queue;
+  }
+
+  async launchMessages({ concurrency = 1, work = new Work() } = {}): Promise<MessageEngine> {
+    const { executorId } = this;
+    const { url } = this.assignment;
+    const { messages } = this.parts;
+    const engine = await this.part(messages).launch({ url, executorId, concurrency, work });
+    this.launched = engine;
+    return engine;
   }
 
   /** Runs `work` between two readings of all counters; the readings themselves cost it nothing. */

@@ -14,6 +14,12 @@ export class Work {
   readonly jobs = new Tally();
   /** Told of each of them at once. */
   onJob: (job: Begun) => void = () => undefined;
+  /** How long each ball was away, in milliseconds. */
+  readonly roundTripsMs: number[] = [];
+  /** When the last event was about to be set. */
+  settingAtMs = Number.NaN;
+  private servedAtMs = Number.NaN;
+  private readonly cues = new Tally();
   private readonly begun: number[] = [];
   private readonly seenAsleep = new Set<number>();
 
@@ -38,6 +44,32 @@ export class Work {
   async plainJob(index: number): Promise<void> {
     this.job(index);
     this.end(await this.step(0), 1);
+  }
+
+  /** The line before the ball of a ping-pong is sent. */
+  serve(): void {
+    this.servedAtMs = performance.now();
+  }
+
+  /** The line after it has come back. */
+  returned(ball: number | null | undefined, round: number): void {
+    this.roundTripsMs.push(performance.now() - this.servedAtMs);
+    if (ball !== round) throw new Error(`In round ${round} came ${ball}.`);
+  }
+
+  /** Lets a herald set the next event. */
+  giveCue(): void {
+    this.cues.add();
+  }
+
+  /** What a herald waits for before it sets an event. */
+  cue(index: number): Promise<void> {
+    return this.cues.reaches(index + 1);
+  }
+
+  /** The line before an event is set. */
+  setting(): void {
+    this.settingAtMs = performance.now();
   }
 
   /** How often a step has been begun in this process. */

@@ -125,16 +125,86 @@ describe('B55: an event', () => {
     const values = Array.from({ length: 50 }, () => handle.getEvent('progress'));
     const other = handle.getEvent('other');
     await waits(test, workflowId, 51);
-    const looks = (): number => test.faults.matching('dbos.latest_events').length;
-    const before = looks();
     next();
     expect(new Set(await Promise.all(values))).toEqual(new Set(['set']));
-    expect(looks() - before).toBeLessThanOrEqual(3);
-    await waits(test, workflowId, 1);
+    expect(waiting(test, workflowId)).toBe(1);
     next();
     await handle.result();
     test.clock.advance(60_001);
     expect(await other).toBeUndefined();
+  });
+
+  it('is handed to those who wait in the same process, without another look', async () => {
+    const test = await engines.start({ options: { pollIntervalMs: 60_000 } });
+    const { script, next } = setting(['set']);
+    const handle = await test.begin(script);
+    const value = handle.getEvent('progress');
+    await waits(test, handle.workflowId);
+    next();
+    expect(await value).toBe('set');
+    expect(test.faults.matching('dbos.latest_events')).toHaveLength(1);
+    next();
+    await handle.result();
+  });
+
+  it('is not looked for when a message comes that is named like it', async () => {
+    const test = await engines.start();
+    const { script, next } = setting(['set']);
+    const handle = await test.begin(script);
+    const value = handle.getEvent('progress');
+    await waits(test, handle.workflowId);
+    await test.engine.messages.send(handle.workflowId, 'other', { topic: 'progress' });
+    expect(waiting(test, handle.workflowId)).toBe(1);
+    next();
+    expect(await value).toBe('set');
+    expect(test.faults.matching('dbos.latest_events')).toHaveLength(1);
+    next();
+    await handle.result();
+  });
+
+  it('leaves nothing of those who have it in memory', async () => {
+    const test = await engines.start();
+    const { script, next } = setting(['set']);
+    const handle = await test.begin(script);
+    const value = handle.getEvent('progress');
+    await waits(test, handle.workflowId);
+    next();
+    await value;
+    await handle.getEvent('progress');
+    expect(test.engine['parts'].arrivals['waiters'].size).toBe(0);
+    next();
+    await handle.result();
+  });
+
+  it('that is waited for at the shutdown fails those who wait', async () => {
+    const test = await engines.start();
+    const failure = test.engine.events.get('nobody', 'progress').catch(({ code }) => code);
+    await waits(test, 'nobody');
+    await test.close();
+    expect(await failure).toBe('DBOS_NOT_RUNNING');
+  });
+
+  it('is handed to nobody before it is durable', async () => {
+    const test = await engines.start();
+    const { script, next } = setting(['set']);
+    const handle = await test.begin(script);
+    let heard: unknown;
+    const value = handle.getEvent('progress').then((event) => (heard = event));
+    await waits(test, handle.workflowId);
+    test.faults.failNext('dbos.write_transitions', undefined, 3);
+    next();
+    await eventually(() => {
+      test.clock.advance(50);
+      expect(test.faults.matching('dbos.write_transitions')).toHaveLength(3);
+    });
+    expect(heard).toBeUndefined();
+    await eventually(() => {
+      test.clock.advance(100);
+      expect(heard).toBe('set');
+    });
+    await value;
+    next();
+    await handle.result();
   });
 
   it('goes on being waited for when one of those who wait gives up', async () => {
@@ -209,6 +279,23 @@ describe('B55: an event', () => {
     held.resolve();
     expect(await after.promise).toBe('DBOS_OWNERSHIP_LOST');
     expect(await handle.getEvent('stale', { timeout: 0 })).toBeUndefined();
+  });
+
+  it('of a run that was taken over is handed to nobody who waits', async () => {
+    const test = await engines.start();
+    const [held, after] = [deferred<void>(), deferred<unknown>()];
+    const handle = await test.begin(async ({ events, flow }) => {
+      await held.promise;
+      await events.set('progress', 'stale');
+      await flow.step('after', () => undefined).catch(({ code }) => after.resolve(code));
+    });
+    handle.getEvent('progress').catch(() => undefined);
+    await waits(test, handle.workflowId);
+    await test.prisma.$executeRaw`
+      UPDATE dbos.workflows SET epoch = epoch + 1, executor_id = 'other' WHERE id = ${handle.workflowId}`;
+    held.resolve();
+    expect(await after.promise).toBe('DBOS_OWNERSHIP_LOST');
+    expect(waiting(test, handle.workflowId)).toBe(1);
   });
 
   it('cannot be seen before what was recorded before it', async () => {

@@ -4,6 +4,7 @@ import { deferred } from '../../libs/dbos/src/core/deferred.js';
 import type { Engine } from '../../libs/dbos/src/engine/engine.js';
 import { eventually } from '../support/eventually.js';
 import {
+  drivenBy,
   recordedBy,
   useTestEngines,
   type EngineScript,
@@ -353,6 +354,81 @@ describe('B53: a message', () => {
   });
 });
 
+describe('A message', () => {
+  it.each(['', 'nul\u0000', 'x'.repeat(10_000), 7])('to an id like %j is refused', async (id) => {
+    const test = await engines.start();
+    await expect(test.engine.messages.send(id as string, 1)).rejects.toMatchObject({
+      code: 'DBOS_INVALID_ARGUMENT',
+    });
+  });
+
+  it('of a workflow costs one statement, its checkpoint included', async () => {
+    const test = await engines.start();
+    const to = await test.begin(receiving(2));
+    const handle = await test.begin(async ({ messages }) => {
+      await messages.send(to.workflowId, 1);
+      await messages.send(to.workflowId, 2);
+      await to.result();
+    });
+    await handle.result();
+    expect(await to.result()).toEqual([1, 2]);
+    expect(test.faults.matching('dbos.send_messages')).toHaveLength(2);
+    const steps = await recordedBy(test, handle.workflowId);
+    expect(steps.slice(0, 2)).toEqual(['0 workflows.send', '1 workflows.send']);
+    expect(test.faults.matching('dbos.write_transitions').length).toBeLessThanOrEqual(3);
+  });
+
+  it('to a workflow of the same process is no news for others', async () => {
+    const test = await engines.start();
+    const { notifier } = test.engine['parts'].common;
+    const handle = await test.begin(receiving(1));
+    await waits(test, handle.workflowId);
+    notifier.hasAudience = true; // it is told now of what it was not told before
+    await drivenBy(test.clock, notifier.flush());
+    const before = test.faults.matching('pg_notify').length;
+    await test.engine.messages.send(handle.workflowId, 'here');
+    await handle.result();
+    await drivenBy(test.clock, notifier.flush());
+    expect(test.faults.matching('pg_notify')).toHaveLength(before);
+  });
+});
+
+describe('A receiving', () => {
+  it('that waits gives its slot back at once', async () => {
+    const test = await engines.start({ options: { maxConcurrentWorkflows: 1 } });
+    const handle = await test.begin(receiving(1));
+    await waits(test, handle.workflowId);
+    expect(await (await test.begin(() => 'meanwhile')).result()).toBe('meanwhile');
+    await test.engine.messages.send(handle.workflowId, 'now');
+    expect(await handle.result()).toEqual(['now']);
+  });
+
+  it('takes nothing before what its run has recorded is durable', async () => {
+    const test = await engines.start();
+    const held = deferred<void>();
+    const handle = await test.begin(({ flow, messages }) =>
+      flow.all([
+        () => messages.receive('t'),
+        async () => {
+          await held.promise;
+          return flow.now();
+        },
+      ]),
+    );
+    await waits(test, handle.workflowId);
+    test.faults.failNext('dbos.write_transitions');
+    held.resolve();
+    await eventually(() => expect(test.faults.matching('dbos.write_transitions')).toHaveLength(1));
+    await test.engine.messages.send(handle.workflowId, 'now', { topic: 't' });
+    await handle.status();
+    expect(await unreceived(test, handle.workflowId)).toEqual(['"now"']);
+    await drivenBy(
+      test.clock,
+      handle.result().then(() => undefined),
+    );
+  });
+});
+
 describe('B54: a receiving with a timeout', () => {
   /** As if it had begun `ms` earlier. */
   async function backDate({ prisma }: TestEngine, workflowId: string, ms: number): Promise<void> {
@@ -381,6 +457,45 @@ describe('B54: a receiving with a timeout', () => {
       '0 flow.recv deadline',
       '1 flow.recv t',
     ]);
+  });
+
+  it('that waits records its deadline with the look that finds nothing', async () => {
+    const test = await engines.start();
+    const handle = await test.begin(({ messages }) => messages.receive('t', { timeout: '5m' }));
+    await waits(test, handle.workflowId);
+    expect(await recordedBy(test, handle.workflowId)).toEqual(['0 flow.recv deadline']);
+    expect(test.faults.matching('dbos.write_transitions')).toEqual([]);
+    await test.engine.messages.send(handle.workflowId, 'now', { topic: 't' });
+    expect(await handle.result()).toBe('now');
+  });
+
+  it('keeps its deadline although the answer to the first look was lost', async () => {
+    const test = await engines.start();
+    test.faults.loseAnswerOfNext('dbos.receive_messages');
+    const handle = await test.begin(({ messages }) => messages.receive('t', { timeout: '5m' }));
+    await eventually(() => {
+      test.clock.advance(10);
+      expect(test.faults.matching('dbos.receive_messages').length).toBeGreaterThan(1);
+    });
+    await waits(test, handle.workflowId);
+    expect(await recordedBy(test, handle.workflowId)).toEqual(['0 flow.recv deadline']);
+    await test.engine.messages.send(handle.workflowId, 'now', { topic: 't' });
+    expect(await handle.result()).toBe('now');
+  });
+
+  it('of a run that was taken over records no deadline', async () => {
+    const test = await engines.start();
+    const [held, received] = [deferred<void>(), deferred<unknown>()];
+    const handle = await test.begin(async ({ messages }) => {
+      await held.promise;
+      const receipt = messages.receive('t', { timeout: '5m' });
+      await receipt.catch(({ code }: { code: unknown }) => received.resolve(code));
+    });
+    await test.prisma.$executeRaw`
+      UPDATE dbos.workflows SET epoch = epoch + 1, executor_id = 'other' WHERE id = ${handle.workflowId}`;
+    held.resolve();
+    expect(await received.promise).toBe('DBOS_OWNERSHIP_LOST');
+    expect(await recordedBy(test, handle.workflowId)).toEqual([]);
   });
 
   it('waits only the rest after a restart', async () => {

@@ -117,6 +117,16 @@ describe('Whoever follows an order', () => {
     });
   });
 
+  it('is told that a large one waits for approval', async () => {
+    await place('large', { lines: [{ sku: 'teapot', quantity: 21 }] });
+    const stages: string[] = [];
+    for await (const { data } of events('large')) {
+      stages.push((JSON.parse(data) as Progress).stage);
+      if (stages.includes('asking')) break;
+    }
+    expect(stages).toEqual(['placed', 'reserved', 'asking']);
+  });
+
   it('is told while it happens, and holds nothing once it has left', async () => {
     await request(url).post('/fulfilment/pause').expect(200);
     await place('held');

@@ -170,6 +170,16 @@ describe('A large order', () => {
     expect((await decide(link, 'reject').expect(200)).body).toMatchObject({ counts: false });
   });
 
+  it('answers a browser with a page that says what became of the decision', async () => {
+    const link = await asked('in-a-browser');
+    const decided = await decide(link, 'reject').set('Accept', 'text/html').expect(200);
+    expect(decided.type).toBe('text/html');
+    expect(decided.text).toContain('<p>Rejected.');
+    const late = await decide(link, 'approve').set('Accept', 'text/html').expect(200);
+    expect(late.text).toContain('decided before');
+    await ended('in-a-browser');
+  });
+
   it('is refused when it is rejected, and its stock is given back', async () => {
     const stock = await stockOf('teapot');
     const link = await asked('rejected');

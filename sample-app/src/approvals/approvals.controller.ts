@@ -5,6 +5,7 @@ import {
   Get,
   GoneException,
   Header,
+  Headers,
   HttpCode,
   HttpStatus,
   NotFoundException,
@@ -16,11 +17,16 @@ import {
 import { ApiOperation, ApiTags } from '@nestjs/swagger';
 import { TokenExpiredError, TokenNotFoundError, WorkflowService } from 'nestjs-dbos';
 import { z } from 'zod';
+import {
+  DECISIONS,
+  answerPage,
+  questionPage,
+  type Answer,
+  type Decision,
+} from './approval-pages.js';
 import { OrderIdSchema } from '../orders/order.js';
 
-const DecisionSchema = z.object({ decision: z.enum(['approve', 'reject']) });
-
-type Decision = z.infer<typeof DecisionSchema>['decision'];
+const DecisionSchema = z.object({ decision: z.enum(DECISIONS) });
 
 @ApiTags('approvals')
 @Controller('approvals/:orderId/:token')
@@ -33,26 +39,27 @@ export class ApprovalsController {
   @Header('Referrer-Policy', 'no-referrer')
   @ApiOperation({ summary: 'The page behind the link that the manager gets for a large order' })
   page(@Param('orderId', { schema: OrderIdSchema }) orderId: string): string {
-    return (
-      `<!doctype html><title>Order ${orderId}</title><h1>Order ${orderId}</h1><form method="post">` +
-      '<button name="decision" value="approve">Approve</button> ' +
-      '<button name="decision" value="reject">Reject</button></form>'
-    );
+    return questionPage(orderId);
   }
 
   @Post()
   @HttpCode(HttpStatus.OK)
   @ApiOperation({ summary: 'Decide. The first decision counts; others are told so' })
   async decide(
+    @Param('orderId', { schema: OrderIdSchema }) orderId: string,
     @Param('token') token: string,
     @Body({ schema: DecisionSchema }) { decision }: { decision: Decision },
-  ): Promise<{ readonly decision: Decision; readonly counts: boolean }> {
+    @Headers('accept') accepted = '',
+  ): Promise<Answer | string> {
+    const answer = { decision, counts: await this.counts(decision, token) };
+    return accepted.includes('text/html') ? answerPage(orderId, answer) : answer;
+  }
+
+  private async counts(decision: Decision, token: string): Promise<boolean> {
     try {
-      const deciding =
-        decision === 'approve'
-          ? this.workflows.resolveToken(token)
-          : this.workflows.rejectToken(token, 'the manager said no');
-      return { decision, counts: await deciding };
+      return await (decision === 'approve'
+        ? this.workflows.resolveToken(token)
+        : this.workflows.rejectToken(token, 'the manager said no'));
     } catch (error) {
       if (error instanceof TokenNotFoundError) throw new NotFoundException(error.message);
       if (error instanceof TokenExpiredError) throw new GoneException(error.message);

@@ -69,6 +69,7 @@ export class CheckoutWorkflow {
   private async obtainApproval(order: Order): Promise<void> {
     const approval = await this.flow.createToken<void>({ timeout: '2d' });
     await this.mail.ask(order, approval.token);
+    await this.progress.tell({ stage: 'asking' });
     try {
       await approval.wait();
     } catch (error) {

@@ -8,6 +8,7 @@ const state = document.querySelector('#state');
 const words = {
   placed: () => 'Placed',
   reserved: () => 'Taken from the stock',
+  asking: () => 'Waiting for the approval of the manager',
   charging: ({ attempt }) => 'Charging the card' + (attempt > 1 ? ', attempt ' + attempt : ''),
   charged: () => 'Paid',
   queued: () => 'Waiting for a table in the warehouse',

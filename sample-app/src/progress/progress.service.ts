@@ -5,7 +5,7 @@ import { concat, concatMap, of, type Observable } from 'rxjs';
 import { fulfilmentIdOf } from '../fulfilment/fulfilment.queue.js';
 
 export type Progress =
-  | { readonly stage: 'placed' | 'reserved' | 'charged' | 'queued' | 'packing' }
+  | { readonly stage: 'placed' | 'reserved' | 'asking' | 'charged' | 'queued' | 'packing' }
   | { readonly stage: 'charging'; readonly attempt: number }
   | { readonly stage: 'shipped'; readonly trackingCode: string }
   | { readonly stage: 'refused'; readonly reason: string };

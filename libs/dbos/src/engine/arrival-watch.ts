@@ -7,6 +7,7 @@
  */
 import type { Clock } from '../core/clock.js';
 import { deferred, type Deferred } from '../core/deferred.js';
+import type { EncodedValue } from '../core/serialization/serializer.js';
 import { Loop, type LoopSettings } from './loop.js';
 
 /** What is waited for: a message to a workflow on a topic, an event of a workflow under a key. */
@@ -19,6 +20,8 @@ export interface Awaited {
 
 /** One who waits. */
 export interface Waiting {
+  /** What has come, where it came with its value: no look is needed then. */
+  readonly brought: EncodedValue | undefined;
   /** To be called before each look: whatever comes from then on ends the wait that follows, however early it comes. */
   arm(): void;
   /** Resolves with true when it is time to look, for something may have come; with false when the time is up. */
@@ -37,6 +40,7 @@ export interface WaitEnd {
 interface Waiter {
   readonly awaited: Awaited;
   isArmed: boolean;
+  brought: EncodedValue | undefined;
   wake: Deferred<boolean> | undefined;
   /** When to look at the latest (monotonic). */
   dueAt: number;
@@ -54,11 +58,20 @@ export class ArrivalWatch extends Loop {
   }
 
   register(awaited: Awaited): Waiting {
-    const waiter: Waiter = { awaited, isArmed: false, wake: undefined, dueAt: Infinity };
+    const waiter: Waiter = {
+      awaited,
+      isArmed: false,
+      brought: undefined,
+      wake: undefined,
+      dueAt: Infinity,
+    };
     const { workflowId } = awaited;
     const waiters = this.waiters.get(workflowId) ?? new Set();
     this.waiters.set(workflowId, waiters.add(waiter));
     return {
+      get brought() {
+        return waiter.brought;
+      },
       arm: () => (waiter.isArmed = true),
       wait: (until) => this.wait(waiter, until),
       end: () => {
@@ -69,11 +82,13 @@ export class ArrivalWatch extends Loop {
     };
   }
 
-  /** It has come, through this process. */
-  arrived({ kind, workflowId, name }: Awaited): void {
+  /** It has come, through this process, and is durable. Whoever waits for an event is handed its value. */
+  arrived({ kind, workflowId, name }: Awaited, value?: EncodedValue): void {
     for (const waiter of this.waiters.get(workflowId) ?? []) {
       const { awaited } = waiter;
-      if (awaited.kind === kind && awaited.name === name) wake(waiter);
+      if (awaited.kind !== kind || awaited.name !== name) continue;
+      waiter.brought = value;
+      wake(waiter);
     }
   }
 

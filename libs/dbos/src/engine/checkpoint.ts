@@ -30,6 +30,8 @@ export interface OperationReport {
   event?: NewEvent;
   /** Called once the work has settled. */
   onSettled?: () => void;
+  /** Called once the record is durable, if it comes to that. */
+  onDurable?: () => void;
 }
 
 /** @param stepId taken earlier by operations that need several ids; otherwise taken now, before any await */
@@ -62,7 +64,7 @@ export async function checkpoint<T>(
     run.assertGoing(sequence); // interrupted meanwhile, or the branch lost its race: nothing more is recorded
     if (report.isRecorded) return outcome.unwrap();
     if (report.recorded) return run.adopt<T>({ stepId, name, ...report.recorded }).unwrap();
-    run.record({
+    const written = run.record({
       stepId,
       name,
       output: outcome.output,
@@ -72,6 +74,8 @@ export async function checkpoint<T>(
       attempts: report.attempts,
       durationMs: performance.now() - startedAt,
     });
+    const { onDurable } = report;
+    if (onDurable) void written.then((isDurable) => isDurable && onDurable());
     return outcome.unwrap();
   } finally {
     run.leave();

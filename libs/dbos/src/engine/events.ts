@@ -88,18 +88,17 @@ export class Events {
 
   /** The value stands in the same commit as the checkpoint. */
   async publish(scope: RunScope, { name, key, encode }: Publication): Promise<void> {
-    const { run } = scope;
-    let isNew = false;
+    const workflowId = scope.run.id;
     const produce = async (_stepId: string, report: OperationReport): Promise<void> => {
-      report.event = { key, value: await encode() };
-      isNew = true;
+      const value = await encode();
+      report.event = { key, value };
+      report.onDurable = () => this.tell({ workflowId, key }, value);
     };
     await checkpoint(scope, { name, effect: false, produce });
-    if (isNew) void run.confirmed().then(() => this.tell({ workflowId: run.id, key }));
   }
 
-  private tell({ workflowId, key }: EventAddress): void {
-    this.parts.arrivals.arrived({ kind: 'event', workflowId, name: key });
+  private tell({ workflowId, key }: EventAddress, value: EncodedValue): void {
+    this.parts.arrivals.arrived({ kind: 'event', workflowId, name: key }, value);
     this.parts.notifier.notify('arrival', workflowId);
   }
 
@@ -157,6 +156,8 @@ export class Events {
         if (isOver || isTimeUp) return { value: undefined, isOver };
         const withinMs = Math.max(0, untilMs - time.nowMs());
         isTimeUp = !(await waiting.wait({ withinMs, ...(signal && { signal }) }));
+        const { brought } = waiting;
+        if (brought) return { value: codec.serializers.decode(brought) as T, isOver: false };
       }
     } finally {
       waiting.end();

@@ -1,5 +1,6 @@
 /** Receives a message: looks, and waits and looks again until one is there or the time is up. */
 import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
+import type { ReceiptDeadline } from '../repository/message-repository.js';
 import type { ArrivalWatch, Waiting } from './arrival-watch.js';
 import { checkpoint, type OperationReport } from './checkpoint.js';
 import type { DatabaseTime } from './database-time.js';
@@ -33,6 +34,12 @@ interface Receiving extends Wanted {
   readonly waiting: Waiting;
 }
 
+interface Look {
+  readonly isTimeUp: boolean;
+  /** To be recorded when nothing is found. */
+  readonly deadline?: ReceiptDeadline | undefined;
+}
+
 const DEADLINE = 'flow.recv deadline';
 /** How long a wait stays in memory that need not: answers often come at once. A tenth of `parkAfterMs` where that is less. */
 const MAX_LINGER_MS = 1_000;
@@ -59,20 +66,22 @@ export class Receiver {
     return checkpoint<T | undefined>(scope, { name, produce }, stepId);
   }
 
-  /** The deadline is recorded only where there is a wait: a message that is there costs one statement. */
+  /** The deadline is recorded only where there is a wait, by the look that finds nothing. */
   private async reception(receiving: Receiving, deadlineId: string): Promise<RecordedOutcome> {
     const { scope, untilMs } = receiving;
-    const recalled = scope.run.recall<number>(deadlineId, DEADLINE);
-    const deadlineMs = recalled?.unwrap() ?? untilMs;
+    const recalled = scope.run.recall<number>(deadlineId, DEADLINE)?.unwrap();
+    const deadlineMs = recalled ?? untilMs;
     const isTimeUp = deadlineMs <= this.parts.time.nowMs();
-    const found = await this.look(receiving, { isTimeUp });
+    const isNew = recalled === undefined && deadlineMs < Infinity;
+    const deadline = isNew ? this.deadlineStep(deadlineId, deadlineMs) : undefined;
+    const found = await this.look(receiving, { isTimeUp, deadline });
     if (found) return found;
-    if (deadlineMs < Infinity) {
-      const operation = { name: DEADLINE, effect: false, produce: () => deadlineMs };
-      await checkpoint(scope, operation, deadlineId);
-    }
     const soon = await this.waitInMemory(receiving, deadlineMs);
     return soon ?? this.waitAway(receiving, deadlineMs);
+  }
+
+  private deadlineStep(stepId: string, deadlineMs: number): ReceiptDeadline {
+    return { stepId, name: DEADLINE, output: this.parts.codec.serializers.encode(deadlineMs) };
   }
 
   /**
@@ -124,7 +133,7 @@ export class Receiver {
   /** What now stands as the outcome, if there is one. */
   private async look(
     { scope, topic, name, stepId, waiting, tokenStepId }: Receiving,
-    { isTimeUp }: { readonly isTimeUp: boolean },
+    { isTimeUp, deadline }: Look,
   ): Promise<RecordedOutcome | undefined> {
     const { codec, repository } = this.parts;
     const { run, sequence } = scope;
@@ -136,6 +145,7 @@ export class Receiver {
     const reception = await repository.messages.receive({
       ...receipt,
       ...(tokenStepId !== undefined && { tokenStepId }),
+      ...(deadline && { deadline }),
     });
     switch (reception.result) {
       case 'received':

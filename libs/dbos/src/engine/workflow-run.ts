@@ -37,7 +37,7 @@ export class WorkflowRun {
   readonly root = StepSequence.root();
   readonly presence = new Presence();
   /** Settles when the last record handed over is durable or refused; never rejects. */
-  private unconfirmed: Promise<void> | undefined;
+  private unconfirmed: Promise<boolean> | undefined;
   private interruptedBy: RunInterruptedError | undefined;
   private halted: Deferred<void> | undefined;
   private hasEnded = false;
@@ -128,20 +128,21 @@ export class WorkflowRun {
     if (difference) throw this.interrupt(new NonDeterminismError(this.id, difference, cause));
   }
 
-  /** Hands a record to the repository. What is awaited is the barrier before the next effect. */
-  record(step: NewStep): void {
+  /**
+   * Hands a record to the repository. What is awaited is the barrier before the next effect.
+   * @returns whether the record has become durable; never rejects
+   */
+  record(step: NewStep): Promise<boolean> {
     if (step.error) this.noteFailure(step.stepId);
-    const written: Promise<void> = this.host.steps.record(this.owner, step).then(
-      (owned) => {
-        if (!owned) return this.host.explainLoss(this).finally(() => this.answered(written));
-        return this.answered(written);
-      },
+    const written: Promise<boolean> = this.host.steps.record(this.owner, step).then(
+      (owned) => (owned ? this.answered(written, true) : this.lostMeanwhile(written)),
       (error: unknown) => {
         this.interrupt(this.refusal(step, error));
-        this.answered(written);
+        return this.answered(written, false);
       },
     );
     this.unconfirmed = written;
+    return written;
   }
 
   /** Why it owns its workflow no more, as a statement has just said; it is interrupted by that. */
@@ -155,8 +156,14 @@ export class WorkflowRun {
     this.failedAt = this.failedAt === NONE_FAILED ? position : Math.max(this.failedAt, position);
   }
 
-  private answered(record: Promise<void>): void {
+  private async lostMeanwhile(record: Promise<boolean>): Promise<boolean> {
+    await this.host.explainLoss(this);
+    return this.answered(record, false);
+  }
+
+  private answered(record: Promise<boolean>, isDurable: boolean): boolean {
     if (this.unconfirmed === record) this.unconfirmed = undefined;
+    return isDurable;
   }
 
   /** Only a closed repository means that we stop; what nobody foresaw sends the workflow back to be run again. */

@@ -125,7 +125,7 @@ function sendingOf(row: SendRow | undefined): Sending {
 }
 
 function receiptRow(receipt: Receipt, place: number): Record<string, unknown> {
-  const { owner, stepId, name, topic, timeout, tokenStepId } = receipt;
+  const { owner, stepId, name, topic, timeout, tokenStepId, deadline } = receipt;
   return {
     place,
     workflow_id: owner.workflowId,
@@ -138,6 +138,10 @@ function receiptRow(receipt: Receipt, place: number): Record<string, unknown> {
     timeout_serialization: timeout?.format,
     timeout_output: timeout?.text,
     token_step_id: tokenStepId,
+    deadline_step_id: deadline?.stepId,
+    deadline_name: deadline?.name,
+    deadline_serialization: deadline?.output.format,
+    deadline_output: deadline?.output.text,
   };
 }
 

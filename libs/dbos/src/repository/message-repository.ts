@@ -58,6 +58,15 @@ export interface Receipt {
   readonly timeout: EncodedValue | undefined;
   /** The step whose tokens expire with the time. */
   readonly tokenStepId?: string;
+  /** What is recorded when there is no message and the time is not up. */
+  readonly deadline?: ReceiptDeadline;
+}
+
+/** Until when a run waits, as the step before the receiving. */
+export interface ReceiptDeadline {
+  readonly stepId: string;
+  readonly name: string;
+  readonly output: EncodedValue;
 }
 
 export type Reception =
@@ -71,6 +80,9 @@ export interface MessageRepository {
   /** Sends a message; from a run together with its checkpoint. Wakes the workflow if it is parked and waits for this. */
   send(message: NewMessage, step?: MessageStep): Promise<Sending>;
 
-  /** Consumes the oldest message of a topic, or records that none came in time, together with the checkpoint. */
+  /**
+   * Consumes the oldest message of a topic, or records that none came in time, together with the checkpoint; or records
+   * until when the run waits, where that is given.
+   */
   receive(receipt: Receipt): Promise<Reception>;
 }
