@@ -474,6 +474,7 @@ describe('A run of a live executor', () => {
         failures: 0,
         queue: null,
         input,
+        deadline: null,
       },
       [],
     );

@@ -1,9 +1,11 @@
 /** The engine: put together from its parts, launched, used and shut down. Knows neither Nest nor Prisma. */
-import { EngineNotRunningError, RunCancelledError } from '../core/errors.js';
+import { EngineNotRunningError } from '../core/errors.js';
 import { assertIdentifier } from '../core/identifiers.js';
 import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
 import type { UnfinishedCounts } from '../repository/workflow-repository.js';
 import { assemble, type Assembly } from './assembly.js';
+import { Control } from './control.js';
+import type { FamilyOptions, ResumeOptions, WorkflowIds } from './control-options.js';
 import type { DebounceOptions } from './debouncer.js';
 import {
   resolveEngineOptions,
@@ -13,6 +15,7 @@ import {
 } from './engine-options.js';
 import type { Events } from './events.js';
 import type { Flow } from './flow.js';
+import { Forks } from './fork.js';
 import type { Messages } from './messages.js';
 import { WorkflowHandle, type HandleParts } from './handle.js';
 import type { Lifecycle } from './lifecycle.js';
@@ -44,6 +47,8 @@ export interface RecoveryReport extends RecoveryCounts, UnfinishedCounts {
 export class Engine {
   readonly queues: Queues;
   readonly schedules: Schedules;
+  readonly control: Control;
+  readonly forks: Forks;
   private readonly options: ResolvedEngineOptions;
   private readonly parts: Assembly;
   private readonly handleParts: HandleParts;
@@ -60,11 +65,15 @@ export class Engine {
     const { common, enqueuer, dispatcher } = this.parts;
     const bound = this.operation.bind(this);
     this.queues = new Queues({ ...common, enqueuer, dispatcher, operation: bound });
+    this.control = new Control({ ...common, ...this.parts, operation: bound });
+    this.forks = new Forks({ ...common, dispatcher, operation: bound });
     const onEnqueued = (queue: string | null): void => dispatcher.offered(queue ?? undefined);
     this.schedules = new Schedules({ ...common, onEnqueued });
     this.handleParts = {
       ...common,
       workflows: repository.workflows,
+      control: this.control,
+      forks: this.forks,
       outcomes: this.parts.outcomes,
       streams: this.parts.streams,
       statuses: this.parts.statuses,
@@ -174,6 +183,8 @@ export class Engine {
     starter.open();
     recoveryLoop.start();
     this.parts.arrivals.start();
+    this.parts.deadlines.goOn();
+    this.parts.interruptions.start();
   }
 
   /** Lets workflows run: from the next turn of the event loop on they are claimed. */
@@ -251,31 +262,13 @@ export class Engine {
   }
 
   /** Ends workflows that have no outcome yet as CANCELLED; returns the ids it changed. */
-  async cancel(workflowIds: readonly string[]): Promise<string[]> {
-    this.scopes.outsideSteps('Cancelling a workflow');
-    workflowIds.forEach((id) => assertIdentifier('A workflow id', id));
-    return this.operation('workflows.cancel', async () => {
-      const cancelled = await this.repository.workflows.cancel(workflowIds);
-      const { executor, outcomes, dispatcher } = this.parts;
-      for (const id of cancelled) {
-        executor.runsOf(id).forEach((run) => run.interrupt(new RunCancelledError(id)));
-        outcomes.left(id);
-      }
-      if (cancelled.length > 0) dispatcher.stirred(); // others may have waited for their ends
-      return cancelled;
-    });
+  cancel(workflowIds: WorkflowIds, options?: FamilyOptions): Promise<string[]> {
+    return this.control.cancel(workflowIds, options);
   }
 
   /** Sends workflows that neither succeeded nor failed back to the queue with a fresh budget of recoveries. */
-  async resume(workflowIds: readonly string[]): Promise<string[]> {
-    this.scopes.outsideSteps('Resuming a workflow');
-    workflowIds.forEach((id) => assertIdentifier('A workflow id', id));
-    return this.operation('workflows.resume', async () => {
-      const resumed = await this.repository.workflows.resume(workflowIds);
-      if (resumed.length > 0) this.parts.dispatcher.stirred();
-      for (const id of resumed) this.parts.statuses.changed(id);
-      return resumed;
-    });
+  resume(workflowIds: WorkflowIds, options?: ResumeOptions): Promise<string[]> {
+    return this.control.resume(workflowIds, options);
   }
 
   async recovery(): Promise<RecoveryReport> {
@@ -285,7 +278,7 @@ export class Engine {
     });
   }
 
-  private operation<T>(name: string, work: () => Promise<T>): Promise<T> {
+  private operation<T>(name: string, work: (stepId?: string) => Promise<T>): Promise<T> {
     return operation(this.parts.common, name, work);
   }
 
@@ -305,7 +298,9 @@ export class Engine {
     const wasLaunched = this.state === 'launched' || this.state === 'running';
     this.state = 'stopping';
     const { repository, parts, options } = this;
-    const { outcomes, streams, statuses, arrivals } = parts;
+    const { outcomes, streams, statuses, arrivals, deadlines, interruptions } = parts;
+    deadlines.halt();
+    interruptions.halt();
     this.schedules.scheduler.halt();
     if (wasLaunched) {
       await new Shutdown({ ...parts, ...parts.common }, options.clock).run({ drainMs, graceMs });

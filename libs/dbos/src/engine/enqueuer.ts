@@ -14,7 +14,7 @@ import type { Lifecycle } from './lifecycle.js';
 import type { Patience } from './patience.js';
 import type { WorkflowDefinition } from './registry.js';
 import type { RunScope } from './run-scope.js';
-import { checkedCall, childId, type Starter } from './starter.js';
+import { checkedCall, childId, type Parent, type Starter } from './starter.js';
 
 /** What is to be enqueued, and where. */
 export interface EnqueueCall {
@@ -53,9 +53,9 @@ export class Enqueuer {
    * @throws DeduplicatedError, WorkflowIdConflictError, InvalidArgumentError, UnserializableValueError,
    *   DatabaseUnavailableError, EngineNotRunningError
    */
-  async enqueue(call: EnqueueCall, parentId?: string): Promise<string> {
+  async enqueue(call: EnqueueCall, parent?: Parent): Promise<string> {
     const checked = checkedCall(call);
-    const workflow = this.placed(checked ? await checked : call, parentId);
+    const workflow = this.placed(checked ? await checked : call, parent);
     const { deduplication = 'reject' } = call.options;
     for (let attempt = 0; ; attempt += 1) {
       const standing = await this.parts.starter.begin(workflow);
@@ -76,7 +76,7 @@ export class Enqueuer {
     const produce = async (stepId: string, report: OperationReport): Promise<string> => {
       const workflowId = call.options.workflowId ?? childId(scope.run.id, stepId);
       const options = { ...call.options, workflowId };
-      const id = await this.enqueue({ ...call, options }, scope.run.id);
+      const id = await this.enqueue({ ...call, options }, scope.run);
       report.childWorkflowId = id;
       return id;
     };
@@ -127,10 +127,10 @@ export class Enqueuer {
 
   private placed(
     { definition, queue, args, options }: EnqueueCall,
-    parentId?: string,
+    parent?: Parent,
   ): PlacedWorkflow {
     const placement = placementOn(queue, options);
-    return { ...this.parts.starter.compose({ definition, args, options }, parentId), ...placement };
+    return { ...this.parts.starter.compose({ definition, args, options }, parent), ...placement };
   }
 
   private async replace(workflowId: string, workflow: PlacedWorkflow): Promise<boolean> {

@@ -55,7 +55,7 @@ export class StartPipeline {
       sent += 1;
       return client.$queryRaw`
         SELECT asked, id, name, status, executor_id AS "executorId", epoch
-          FROM dbos.start_workflows(${rows}::json)`;
+          FROM dbos.start_workflows_2(${rows}::json)`;
     });
     return { standing, sent };
   }
@@ -125,5 +125,7 @@ export function workflowColumns(workflow: NewWorkflow): Record<string, unknown> 
     deduplication_id: workflow.deduplicationId,
     delay_ms: workflow.delayMs,
     run_at: workflow.runAt,
+    timeout_ms: workflow.timeoutMs,
+    deadline: workflow.deadline,
   };
 }

@@ -5,6 +5,7 @@
  * Infrastructure faults (a lost connection, a restart, a full disk) are the repository's business: a method waits
  * them out and only rejects for what the caller did, or when the repository is closed.
  */
+import type { ControlRepository } from './control-repository.js';
 import type { EventRepository } from './event-repository.js';
 import type { ExecutorRepository } from './executor-repository.js';
 import type { MessageRepository } from './message-repository.js';
@@ -19,6 +20,7 @@ import type { WorkflowRepository } from './workflow-repository.js';
 /** Injectable as is: `constructor(private readonly checkpoints: CheckpointRepository)`. */
 export abstract class CheckpointRepository {
   abstract readonly workflows: WorkflowRepository;
+  abstract readonly control: ControlRepository;
   abstract readonly steps: StepRepository;
   abstract readonly queues: QueueRepository;
   abstract readonly executors: ExecutorRepository;
