@@ -254,7 +254,7 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
     return () => repository.control.resume([...ids, 'history 5', 'nobody'], undefined, ALONE);
   },
   'a cancellation with children': async ({ repository, place }) => {
-    const [id] = await place({ status: 'PENDING', count: 250, executorId: EXECUTOR });
+    const [id] = await place({ status: 'PENDING', count: 10, executorId: EXECUTOR });
     return () => repository.control.cancel([id!, 'history 9'], { children: true, by: 'somebody' });
   },
   'a start of children': async (stage) => {
@@ -263,7 +263,7 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
       Promise.all(
         owners.map(({ workflowId }) =>
           stage.repository.workflows.start({
-            ...newWorkflow(stage.unique()),
+            ...newWorkflow(stage.unique(), 'executor'),
             parentId: workflowId,
           }),
         ),
@@ -274,7 +274,7 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
     return () => repository.control.expire(1_000);
   },
   'an expiry': async ({ repository, place }) => {
-    await place({ status: 'ENQUEUED', count: 64, deadlineInSeconds: -1 });
+    await place({ status: 'PENDING', count: 64, executorId: EXECUTOR, deadlineInSeconds: -1 });
     return () => repository.control.expire(1_000);
   },
   'forks of 64 workflows': async ({ repository, unique }) => {
@@ -297,7 +297,7 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
     return () => stage.repository.control.delete(ids, { children: true, by: null });
   },
   'a look at what was done to a workflow': async ({ repository, place }) => {
-    const ids = await place({ status: 'ENQUEUED', count: 250 });
+    const ids = await place({ status: 'PENDING', count: 10, executorId: EXECUTOR });
     await repository.control.cancel(ids, ALONE);
     return () => repository.control.actions(ids[0]!, 1_000);
   },
