@@ -254,11 +254,11 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
     return () => repository.control.resume([...ids, 'history 5', 'nobody'], undefined, ALONE);
   },
   'a cancellation with children': async ({ repository, place }) => {
-    const [id] = await place({ status: 'PENDING', count: 10, executorId: EXECUTOR });
+    const [id] = await place({ status: 'PENDING', count: 10, executorId: 'elsewhere' });
     return () => repository.control.cancel([id!, 'history 9'], { children: true, by: 'somebody' });
   },
   'a start of children': async (stage) => {
-    const owners = await owned(stage, 64);
+    const owners = await owned(stage, 64, 'elsewhere');
     return () =>
       Promise.all(
         owners.map(({ workflowId }) =>
@@ -270,11 +270,16 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
       );
   },
   'an expiry of nothing': async ({ repository, place }) => {
-    await place({ status: 'PENDING', count: 64, executorId: EXECUTOR, deadlineInSeconds: 3_600 });
+    await place({
+      status: 'PENDING',
+      count: 64,
+      executorId: 'elsewhere',
+      deadlineInSeconds: 3_600,
+    });
     return () => repository.control.expire(1_000);
   },
   'an expiry': async ({ repository, place }) => {
-    await place({ status: 'PENDING', count: 64, executorId: EXECUTOR, deadlineInSeconds: -1 });
+    await place({ status: 'PENDING', count: 64, executorId: 'elsewhere', deadlineInSeconds: -1 });
     return () => repository.control.expire(1_000);
   },
   'forks of 64 workflows': async ({ repository, unique }) => {
@@ -291,13 +296,13 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
     return () => repository.control.fork(forks);
   },
   'a deletion': async (stage) => {
-    const owners = await owned(stage, 64);
+    const owners = await owned(stage, 64, 'elsewhere');
     await Promise.all(owners.map((owner) => stage.repository.steps.record(owner, newStep(0))));
     const ids = owners.map(({ workflowId }) => workflowId);
     return () => stage.repository.control.delete(ids, { children: true, by: null });
   },
   'a look at what was done to a workflow': async ({ repository, place }) => {
-    const ids = await place({ status: 'PENDING', count: 10, executorId: EXECUTOR });
+    const ids = await place({ status: 'PENDING', count: 10, executorId: 'elsewhere' });
     await repository.control.cancel(ids, ALONE);
     return () => repository.control.actions(ids[0]!, 1_000);
   },
