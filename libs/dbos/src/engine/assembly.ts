@@ -36,6 +36,7 @@ import { readStatuses, type StatusWatch } from './status-reader.js';
 import { Streams } from './streams.js';
 import { Watch } from './watch.js';
 import { Tokens } from './tokens.js';
+import { Transactions } from './transactions.js';
 import { Updates } from './updates.js';
 
 export type Assembly = ReturnType<typeof assemble>;
@@ -80,7 +81,6 @@ export function assemble(options: ResolvedEngineOptions, repository: CheckpointR
   const members = membersWith({ ...common, executor, dispatcher, deadlines }, polled);
   const { streams, statuses }: Followed = followed(common, polled, outcomes);
   notifier.subscribe('work', () => dispatcher.wake());
-  const flow = flowWith(options, common);
   return {
     common,
     executor,
@@ -94,7 +94,7 @@ export function assemble(options: ResolvedEngineOptions, repository: CheckpointR
     ...members,
     streams,
     statuses,
-    flow,
+    ...forWorkflows(options, common),
     ...exchange(options, { ...common, dispatcher }),
   };
 }
@@ -228,10 +228,15 @@ function followed(
   return { streams, statuses };
 }
 
-function flowWith(
-  { clock, random, parkAfterMs }: ResolvedEngineOptions,
-  { scopes, time }: { readonly scopes: RunScopes; readonly time: DatabaseTime },
-): Flow {
-  const surroundings = { scopes, clock, random, longWaitMs: parkAfterMs };
-  return new Flow(surroundings, new Sleeper(clock, time, parkAfterMs), new Branches(scopes), time);
+/** What the code of workflows calls. */
+function forWorkflows({ parkAfterMs }: ResolvedEngineOptions, common: CommonParts) {
+  const { scopes, time, clock } = common;
+  const sleeper = new Sleeper(clock, time, parkAfterMs);
+  const flow = new Flow(
+    { ...common, longWaitMs: parkAfterMs },
+    sleeper,
+    new Branches(scopes),
+    time,
+  );
+  return { flow, transactions: new Transactions(common) };
 }

@@ -36,6 +36,7 @@ import { Shutdown } from './shutdown.js';
 import type { StartOptions } from './starter.js';
 import type { Streams } from './streams.js';
 import type { Tokens } from './tokens.js';
+import type { Transactions } from './transactions.js';
 import type { Updates } from './updates.js';
 import { stepReport, type StepReport } from './step-report.js';
 
@@ -117,6 +118,10 @@ export class Engine {
 
   get tokens(): Tokens {
     return this.parts.tokens;
+  }
+
+  get transactions(): Transactions {
+    return this.parts.transactions;
   }
 
   get updates(): Updates {

@@ -101,14 +101,14 @@ export class Executor implements RunHost {
 
   /** Takes over a workflow that this executor owns and for which it has taken a slot. */
   execute(claimed: OwnedWorkflow, checkpoints: readonly StepRecord[]): void {
-    const { id: workflowId, executorId, epoch, name, deadline } = claimed;
+    const { id: workflowId, executorId, epoch, name, failures, deadline } = claimed;
     const former = this.runs.get(workflowId)?.get(epoch);
     if (former && !(former.interruption instanceof WorkflowDeletedError)) {
       this.parts.slots.give(); // the same claim twice is one run
       return;
     }
     const owner = { workflowId, executorId, epoch };
-    const run = new WorkflowRun(owner, name, new History(checkpoints), this);
+    const run = new WorkflowRun({ owner, name, failures }, new History(checkpoints), this);
     this.add(run);
     if (deadline) this.limit(run, deadline);
     this.parts.queues.began(claimed.queue);
