@@ -282,8 +282,8 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
     await place({ status: 'PENDING', count: 64, executorId: 'elsewhere', deadlineInSeconds: -1 });
     return () => repository.control.expire(1_000);
   },
-  'forks of 64 workflows': async ({ repository, unique }) => {
-    const forks = many(64).map((n) => ({
+  'forks of 16 workflows': async ({ repository, unique }) => {
+    const forks = many(16).map((n) => ({
       originId: `history ${n + 1}`,
       id: unique(),
       from: n % 2 === 0 ? { stepName: 'step 1' } : ({ lastFailure: true } as const),
