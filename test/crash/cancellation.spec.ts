@@ -3,22 +3,12 @@ import { Injectable } from '@nestjs/common';
 import { Workflow, WorkflowContext } from 'nestjs-dbos';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { eventually } from '../support/eventually.js';
+import { randomFrom } from '../support/random.js';
 import { startTestApp, type TestApp } from '../support/test-app.js';
 
 const SEED = Number(process.env['TEST_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
 const LIFECYCLES = 30;
 const MAX_CANCELS = 10;
-
-/** Mulberry32: small, seeded, good enough to pick moments. */
-function randomFrom(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 @Injectable()
 class Journey {

@@ -514,6 +514,7 @@ describe('A run of a live executor', () => {
         failures: 0,
         queue: null,
         input,
+        deadline: null,
       },
       [],
     );

@@ -4,6 +4,8 @@ import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { eventually } from '../support/eventually.js';
 import { NAME, QueueSession } from '../support/queue-session.js';
 
+const ALONE = { children: false, by: null };
+
 let database: TestDatabase;
 /** Looks on, and prepares. */
 let observer: QueueSession;
@@ -406,7 +408,13 @@ describe('What is done to waiting workflows while they are claimed', () => {
   });
 
   it.each([
-    ['a cancel', () => second.workflows.cancel(['parcel 3', 'parcel 0'])],
+    [
+      'a cancel',
+      async () => {
+        const ended = await second.control.cancel(['parcel 3', 'parcel 0'], ALONE);
+        return ended.map(({ id }) => id);
+      },
+    ],
     ['a change of priorities', () => second.queues.setPriority(['parcel 3', 'parcel 0'], 7)],
   ])('%s waits for the claim, and finds what it left', async (_name, act) => {
     await first.begin();
@@ -422,7 +430,7 @@ describe('What is done to waiting workflows while they are claimed', () => {
   });
 
   it.each([
-    ['a cancel', () => first.workflows.cancel(['parcel 3', 'parcel 0'])],
+    ['a cancel', () => first.control.cancel(['parcel 3', 'parcel 0'], ALONE)],
     ['a change of priorities', () => first.queues.setPriority(['parcel 3', 'parcel 0'], 7)],
   ])('a claim does not wait for %s: it takes the others', async (_name, act) => {
     await first.begin();
@@ -488,7 +496,7 @@ describe('A storm of claims, cancels, changes of priority, enqueues and requeues
           executorIds: [first, second, third].map(({ pid }) => `session ${pid}`),
           countsAsRecovery: true,
         });
-        if (round % 10 === salt) await session.workflows.cancel(shuffled(salt).slice(0, 5));
+        if (round % 10 === salt) await session.control.cancel(shuffled(salt).slice(0, 5), ALONE);
         await session.queues.configure(turned[0]!, { concurrency: 10 + (round % 10) });
       }
     };

@@ -83,6 +83,8 @@ const newStep = (stepId: number): NewStep => ({
   durationMs: 1,
 });
 
+const ALONE = { children: false, by: null };
+
 const many = (count: number): number[] => Array.from({ length: count }, (_, index) => index);
 
 async function owned({ place }: Stage, count = 1, executorId = EXECUTOR): Promise<Owner[]> {
@@ -245,11 +247,64 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
   },
   'a cancellation': async ({ repository, place }) => {
     const ids = await place({ status: 'ENQUEUED', count: 250 });
-    return () => repository.workflows.cancel([...ids, 'history 4', 'nobody']);
+    return () => repository.control.cancel([...ids, 'history 4', 'nobody'], ALONE);
   },
   'a resumption': async ({ repository, place }) => {
     const ids = await place({ status: 'CANCELLED', count: 250 });
-    return () => repository.workflows.resume([...ids, 'history 5', 'nobody']);
+    return () => repository.control.resume([...ids, 'history 5', 'nobody'], undefined, ALONE);
+  },
+  'a cancellation with children': async ({ repository, place }) => {
+    const [id] = await place({ status: 'PENDING', count: 10, executorId: 'elsewhere' });
+    return () => repository.control.cancel([id!, 'history 9'], { children: true, by: 'somebody' });
+  },
+  'a start of children': async (stage) => {
+    const owners = await owned(stage, 64, 'elsewhere');
+    return () =>
+      Promise.all(
+        owners.map(({ workflowId }) =>
+          stage.repository.workflows.start({
+            ...newWorkflow(stage.unique(), 'executor'),
+            parentId: workflowId,
+          }),
+        ),
+      );
+  },
+  'an expiry of nothing': async ({ repository, place }) => {
+    await place({
+      status: 'PENDING',
+      count: 64,
+      executorId: 'elsewhere',
+      deadlineInSeconds: 3_600,
+    });
+    return () => repository.control.expire(1_000);
+  },
+  'an expiry': async ({ repository, place }) => {
+    await place({ status: 'PENDING', count: 64, executorId: 'elsewhere', deadlineInSeconds: -1 });
+    return () => repository.control.expire(1_000);
+  },
+  'forks of 16 workflows': async ({ repository, unique }) => {
+    const forks = many(16).map((n) => ({
+      originId: `history ${n + 1}`,
+      id: unique(),
+      from: n % 2 === 0 ? { stepName: 'step 1' } : ({ lastFailure: true } as const),
+      action: 'forked' as const,
+      applicationVersion: undefined,
+      place: undefined,
+      limit: undefined,
+      by: null,
+    }));
+    return () => repository.control.fork(forks);
+  },
+  'a deletion': async (stage) => {
+    const owners = await owned(stage, 64, 'elsewhere');
+    await Promise.all(owners.map((owner) => stage.repository.steps.record(owner, newStep(0))));
+    const ids = owners.map(({ workflowId }) => workflowId);
+    return () => stage.repository.control.delete(ids, { children: true, by: null });
+  },
+  'a look at what was done to a workflow': async ({ repository, place }) => {
+    const ids = await place({ status: 'PENDING', count: 10, executorId: 'elsewhere' });
+    await repository.control.cancel(ids, ALONE);
+    return () => repository.control.actions(ids[0]!, 1_000);
   },
   'a resumption of nothing suspended': async ({ repository }) => {
     return () => repository.workflows.resumeSuspended(['Name 0', 'Name 1']);

@@ -2,7 +2,7 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import type { EnqueueOptions } from 'nestjs-dbos';
+import type { EnqueueOptions, ForkOptions } from 'nestjs-dbos';
 import { deferred, type Deferred } from '../../libs/dbos/src/core/deferred.js';
 import type { ChildCall, ChildSettings, FromChild, QueueCall } from './child-protocol.js';
 import type { Parcel } from './child-queues.js';
@@ -99,6 +99,20 @@ export class ChildApp {
 
   async cancel(...workflowIds: string[]): Promise<void> {
     await this.call({ what: 'cancel', workflowIds });
+  }
+
+  async resume(...workflowIds: string[]): Promise<void> {
+    await this.call({ what: 'goOn', workflowIds });
+  }
+
+  /** Starts a workflow that is cancelled after this long. */
+  async startWithin(timeout: number, name: string, workflowId: string): Promise<void> {
+    await this.call({ what: 'start', name, workflowId, args: [], options: { timeout } });
+  }
+
+  /** Resolves with the id of the fork. */
+  fork(originId: string, options: ForkOptions): Promise<string> {
+    return this.call({ what: 'fork', originId, options }) as Promise<string>;
   }
 
   /** @throws ChildError with the code of what the workflow threw */

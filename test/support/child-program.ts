@@ -87,7 +87,7 @@ async function answer(engine: Engine, { id, call }: ToChild): Promise<void> {
 async function carryOut(engine: Engine, call: ChildCall): Promise<unknown> {
   switch (call.what) {
     case 'start':
-      await engine.start(call.name, call.args, { workflowId: call.workflowId });
+      await engine.start(call.name, call.args, { workflowId: call.workflowId, ...call.options });
       return undefined;
     case 'result':
       return engine.handle(call.workflowId).result();
@@ -98,6 +98,10 @@ async function carryOut(engine: Engine, call: ChildCall): Promise<unknown> {
       return points.goOnFrom(call.point);
     case 'cancel':
       return engine.cancel(call.workflowIds);
+    case 'goOn':
+      return engine.resume(call.workflowIds);
+    case 'fork':
+      return engine.forks.fork(call.originId, call.options);
     default:
       return carryOutOnQueue(engine, call);
   }

@@ -1,5 +1,11 @@
 // What a test and the process it started say to each other.
-import type { DbosModuleOptions, QueueLimits, QueueOptions } from 'nestjs-dbos';
+import type {
+  DbosModuleOptions,
+  ForkOptions,
+  QueueLimits,
+  QueueOptions,
+  StartOptions,
+} from 'nestjs-dbos';
 import type { EnqueueItem } from '../../libs/dbos/src/engine/enqueuer.js';
 
 export interface ChildSettings {
@@ -50,8 +56,11 @@ export type ChildCall =
       readonly name: string;
       readonly workflowId: string;
       readonly args: readonly unknown[];
+      readonly options?: Pick<StartOptions, 'timeout'>;
     }
   | { readonly what: 'result'; readonly workflowId: string }
+  | { readonly what: 'goOn'; readonly workflowIds: readonly string[] }
+  | { readonly what: 'fork'; readonly originId: string; readonly options: ForkOptions }
   | { readonly what: 'cancel'; readonly workflowIds: readonly string[] }
   | { readonly what: 'stopAt' | 'goOnFrom'; readonly point: string }
   | QueueCall;

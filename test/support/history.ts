@@ -46,6 +46,16 @@ export async function writeHistory(client: pg.ClientBase, workflows: number): Pr
      SELECT 'token ' || n, 'proof', 'history ' || n, '1' FROM generate_series(1, $1::int) AS n`,
     [workflows],
   );
+  await client.query(
+    `INSERT INTO dbos.stream_entries (workflow_id, key, "offset", step_id, epoch, serialization, value)
+     SELECT 'history ' || n, 'progress', 0, '1', 1, 'json', '"done"' FROM generate_series(1, $1::int) AS n`,
+    [workflows],
+  );
+  await client.query(
+    `INSERT INTO dbos.workflow_actions (workflow_id, action)
+     SELECT 'history ' || n, 'cancelled' FROM generate_series(1, $1::int) AS n`,
+    [workflows],
+  );
   await client.query('COMMIT');
 }
 
@@ -60,6 +70,8 @@ export interface ActiveRows {
   /** When the delayed ones are due, from now. */
   readonly dueInSeconds?: number;
   readonly queue?: string;
+  /** When they are to be cancelled, from now. Default: never. */
+  readonly deadlineInSeconds?: number;
   /** Of so many partitions. */
   readonly partitions?: number;
 }
@@ -67,12 +79,13 @@ export interface ActiveRows {
 /** Workflows in a state of which there are few at a time. */
 export async function writeActive(client: pg.ClientBase, rows: ActiveRows): Promise<string[]> {
   const { status, count, prefix, name = 'Name 0', executorId, epoch = 1 } = rows;
-  const { dueInSeconds = 3_600, queue, partitions } = rows;
+  const { dueInSeconds = 3_600, queue, partitions, deadlineInSeconds } = rows;
   const written = await client.query<{ id: string }>(
     `INSERT INTO dbos.workflows (id, name, status, executor_id, epoch, wake_at, queue, partition_key, serialization,
-                                 input, completed_at)
+                                 input, completed_at, deadline)
      SELECT $1 || n, $2, $3, $4, $5, CASE WHEN $3 = 'DELAYED' THEN now() + $6 * interval '1 second' END, $8,
-            'partition ' || n % $9, 'test', '[]', CASE WHEN $3 = 'CANCELLED' THEN now() END
+            'partition ' || n % $9, 'test', '[]', CASE WHEN $3 = 'CANCELLED' THEN now() END,
+            now() + $10::float8 * interval '1 second'
        FROM generate_series(1, $7::int) AS n
      RETURNING id`,
     [
@@ -85,6 +98,7 @@ export async function writeActive(client: pg.ClientBase, rows: ActiveRows): Prom
       count,
       queue ?? null,
       partitions ?? null,
+      deadlineInSeconds ?? null,
     ],
   );
   return written.rows.map(({ id }) => id);

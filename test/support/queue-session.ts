@@ -6,6 +6,7 @@ import { SILENT_LOGGER } from '../../libs/dbos/src/core/logger.js';
 import type { EnqueueOptions, QueueLimits } from '../../libs/dbos/src/core/queue.js';
 import { Database } from '../../libs/dbos/src/prisma/database.js';
 import { DriverStatements } from '../../libs/dbos/src/prisma/driver-statements.js';
+import { PrismaControlRepository } from '../../libs/dbos/src/prisma/prisma-control-repository.js';
 import { PrismaQueueRepository } from '../../libs/dbos/src/prisma/prisma-queue-repository.js';
 import { PrismaWorkflowRepository } from '../../libs/dbos/src/prisma/prisma-workflow-repository.js';
 import { StartPipeline } from '../../libs/dbos/src/prisma/start-pipeline.js';
@@ -36,6 +37,7 @@ const VALID_MS = 60_000;
 export class QueueSession {
   readonly queues: PrismaQueueRepository;
   readonly workflows: PrismaWorkflowRepository;
+  readonly control: PrismaControlRepository;
 
   private readonly database: Database;
 
@@ -49,6 +51,7 @@ export class QueueSession {
     this.database = database;
     const [starts, transitions] = [new StartPipeline(database), new TransitionPipeline(database)];
     this.queues = new PrismaQueueRepository(database);
+    this.control = new PrismaControlRepository(database);
     this.workflows = new PrismaWorkflowRepository(database, starts, transitions);
   }
 

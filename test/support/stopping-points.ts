@@ -37,7 +37,7 @@ export class StoppingPoints {
 
   /**
    * The points of a statement: `start unsent`, `checkpoint 3 committed`, `append 2 unsent`, `outcome unsent`,
-   * `send 2 unsent`, `receive 4 committed`, … A statement may hold several.
+   * `send 2 unsent`, `receive 4 committed`, `fork committed`, … A statement may hold several.
    */
   async passStatement(sql: string, values: readonly unknown[], moment: GateMoment): Promise<void> {
     for (const label of labelsOf(sql, values)) await this.pass(`${label} ${moment}`);
@@ -46,6 +46,7 @@ export class StoppingPoints {
 
 function labelsOf(sql: string, values: readonly unknown[]): string[] {
   if (sql.includes('dbos.start_workflows')) return ['start'];
+  if (sql.includes('dbos.fork_workflows')) return ['fork'];
   if (sql.includes('dbos.append_to_streams')) {
     const appends = JSON.parse(String(values[0])) as Array<{ step_id: string }>;
     return appends.map(({ step_id }) => `append ${step_id}`);

@@ -13,7 +13,15 @@ export interface Reads {
 }
 
 /** Tables that grow with the history; the others hold a handful of rows. */
-export const GROWING = ['workflows', 'steps', 'messages', 'events', 'tokens'];
+export const GROWING = [
+  'workflows',
+  'steps',
+  'messages',
+  'events',
+  'tokens',
+  'stream_entries',
+  'workflow_actions',
+];
 
 export class TableReads {
   private constructor(

@@ -7,7 +7,9 @@ import {
   Scheduled,
   Step,
   Workflow,
+  type ForkReport,
   type LiveValues,
+  type WorkflowAction,
   type ScheduleReport,
   type ScheduleService,
   type StepContext,
@@ -157,6 +159,32 @@ export async function streamsAreTyped(): Promise<void> {
   same<typeof types, Observable<WorkflowEventType>>(true);
   // @ts-expect-error: an offset is a number
   workflows.readStream('id', 'progress', { fromOffset: '2' });
+}
+
+export async function controlIsTyped(): Promise<void> {
+  const ids = await workflows.cancel(['one', 'two'], { children: true, by: 'Ada' });
+  same<typeof ids, string[]>(true);
+  await workflows.resume('one', { queue: 'repairs', priority: -1 });
+  const fork = await workflows.fork<Receipt>('one', { from: { step: 'charge' }, timeout: '1h' });
+  same<typeof fork, WorkflowHandle<Receipt>>(true);
+  await workflows.fork('one', { from: 'failure', workflowId: 'two' });
+  const [first] = await workflows.forkMany(['one'], { from: 0 });
+  same<typeof first, ForkReport | undefined>(true);
+  const handle = await workflows.start(Checkout, { timeout: '15m' }).run(order);
+  same<ReturnType<typeof handle.restart>, Promise<WorkflowHandle<Receipt>>>(true);
+  same<ReturnType<typeof handle.delete>, Promise<boolean>>(true);
+  const actions = await workflows.actions('one');
+  same<typeof actions, WorkflowAction[]>(true);
+  await workflows.start(Checkout, { deadline: new Date() }).run(order);
+  await workflows.start(Checkout, { timeout: null }).run(order);
+  // @ts-expect-error: a fork begins somewhere
+  await workflows.fork('one', {});
+  // @ts-expect-error: no such point
+  await workflows.fork('one', { from: 'start' });
+  // @ts-expect-error: the forks of many have ids of their own
+  await workflows.forkMany(['one'], { from: 0, workflowId: 'two' });
+  // @ts-expect-error: a moment is a Date
+  workflows.start(Checkout, { deadline: '1h' });
 }
 
 export async function resolvedProvidersAreTyped(): Promise<void> {

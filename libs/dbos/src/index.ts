@@ -1,5 +1,6 @@
 /** The public API. */
 export * from './core/errors.js';
+export * from './core/control-errors.js';
 export * from './core/message-errors.js';
 export * from './core/transaction-errors.js';
 export * from './core/schedule-errors.js';
@@ -54,6 +55,21 @@ export type { GetEventOptions } from './engine/events.js';
 export type { Update, UpdateOptions, UpdatesOptions } from './engine/updates.js';
 export type { DecisionToken, TokenOptions } from './engine/tokens.js';
 export type { RecvOptions, SendOptions } from './engine/messages.js';
+export type {
+  ActionOptions,
+  FamilyOptions,
+  ForkOptions,
+  ForkReport,
+  PlaceOptions,
+  RestartOptions,
+  ResumeOptions,
+  WorkflowIds,
+} from './engine/control-options.js';
+export type {
+  ActionKind,
+  ActionRecord as WorkflowAction,
+} from './repository/control-repository.js';
+export type { TimeLimitOptions } from './core/time-limit.js';
 export type { DebounceOptions } from './engine/debouncer.js';
 export type { QueueReport } from './engine/queues.js';
 export type { ListQuery, WorkflowPageReport } from './engine/listing.js';

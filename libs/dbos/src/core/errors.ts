@@ -79,13 +79,20 @@ export class ResultTimeoutError extends DbosError {
   }
 }
 
+/** Why a workflow is CANCELLED: somebody asked for it, or its time was up. */
+export type CancelReason = 'requested' | 'deadline';
+
 /** The awaited workflow was cancelled. */
 export class WorkflowCancelledError extends DbosError {
   readonly code = 'DBOS_WORKFLOW_CANCELLED';
 
-  constructor(readonly workflowId: string) {
+  constructor(
+    readonly workflowId: string,
+    readonly reason: CancelReason = 'requested',
+  ) {
     super(
-      `Workflow "${workflowId}" was cancelled. Resume it to let it go on from its last completed step.`,
+      `Workflow "${workflowId}" was cancelled${reason === 'deadline' ? ' at its deadline' : ''}. ` +
+        'Resume it to let it go on from its last completed step.',
     );
   }
 }
@@ -262,8 +269,15 @@ export abstract class RunInterruptedError extends DbosError {}
 export class RunCancelledError extends RunInterruptedError {
   readonly code = 'DBOS_RUN_CANCELLED';
 
-  constructor(readonly workflowId: string) {
-    super(`Workflow "${workflowId}" was cancelled while it was running.`);
+  constructor(
+    readonly workflowId: string,
+    readonly reason: CancelReason = 'requested',
+  ) {
+    super(
+      reason === 'deadline'
+        ? `Workflow "${workflowId}" came to its deadline while it was running.`
+        : `Workflow "${workflowId}" was cancelled while it was running.`,
+    );
   }
 }
 

@@ -4,6 +4,7 @@ import { InvalidArgumentError } from './errors.js';
 import type { TransactionalOptions } from './open-transaction.js';
 import { assertIdentifier } from './identifiers.js';
 import { retryPolicy, type RetryPolicy } from './retry.js';
+import type { TimeLimitOptions } from './time-limit.js';
 
 /** Claims in any period of this length, wherever it begins, by the database's clock. */
 export interface RateLimit {
@@ -55,7 +56,7 @@ export type DeduplicationPolicy =
   /** The one that waits gets the new input and options; one that has begun is a DeduplicatedError. */
   | 'replace';
 
-export interface EnqueueOptions extends TransactionalOptions {
+export interface EnqueueOptions extends TimeLimitOptions, TransactionalOptions {
   /** The idempotency key: the same id again attaches to the first execution. Default: a random UUID. */
   readonly workflowId?: string;
   /** A JSON object to find the workflow by later. Not inherited by children. */

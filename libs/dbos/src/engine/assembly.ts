@@ -3,6 +3,7 @@ import { OwnershipLostError } from '../core/errors.js';
 import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
 import { ArrivalWatch } from './arrival-watch.js';
 import { Branches } from './branches.js';
+import { Deadlines, type DeadlinesParts } from './deadlines.js';
 import { DatabaseTime } from './database-time.js';
 import { Debouncer } from './debouncer.js';
 import { Dispatcher } from './dispatcher.js';
@@ -11,6 +12,7 @@ import { Enqueuer } from './enqueuer.js';
 import { Events } from './events.js';
 import { Executor } from './executor.js';
 import { Flow } from './flow.js';
+import { Interruptions } from './interruptions.js';
 import { Lease } from './lease.js';
 import { Lifecycle } from './lifecycle.js';
 import type { LoopSettings } from './loop.js';
@@ -51,12 +53,18 @@ export function assemble(options: ResolvedEngineOptions, repository: CheckpointR
     ...common,
     outcomes: () => outcomes,
     onStray: () => dispatcher.suspectStrays({ haveRun: true }),
+    onDeadline: (deadline) => deadlines.expect(deadline),
     onParked: (parked) => awaitWaking(dispatcher, parked, time),
   });
   const outcomes = new OutcomeWatch(repository.workflows, executor, pollIntervalMs, loop);
+  const { interruptions, deadlines }: Endings = endings(
+    { ...common, executor, outcomes, onExpired: () => dispatcher.stirred() },
+    polled,
+  );
   const starter: Starter = new Starter({
     ...common,
     executor,
+    onDeadline: (deadline) => deadlines.expect(deadline),
     mayOwn: () => lease.isValid && !dispatcher.isLookingForStrays,
     onEnqueued: () => dispatcher.offered(),
     onStray: () => dispatcher.suspectStrays({ haveRun: false }),
@@ -71,33 +79,69 @@ export function assemble(options: ResolvedEngineOptions, repository: CheckpointR
     onEnqueued: (queue, delayMs) => dispatcher.offered(queue, delayMs),
   });
   const debouncer = new Debouncer({ ...common, starter, dispatcher });
-  const recoveryLoop = new Recovery({ ...common, onRequeued: () => dispatcher.stirred() }, polled);
-  const membership = new Membership(
-    {
-      ...common,
-      onExpelled: () => executor.interruptAll((id) => new OwnershipLostError(id)),
-      onDead: (ids) => recoveryLoop.found(ids),
-    },
-    loop,
-  );
+  const members = membersWith({ ...common, executor, dispatcher, deadlines }, polled);
   const { streams, statuses }: Followed = followed(common, polled, outcomes);
   notifier.subscribe('work', () => dispatcher.wake());
-  // Whoever hears of others, or hears nothing any more, shows itself alive: its lock alone says so no longer.
-  notifier.subscribe('executor', () => membership.wake());
   return {
     common,
     executor,
     outcomes,
+    interruptions,
+    deadlines,
     starter,
     dispatcher,
     enqueuer,
     debouncer,
-    recoveryLoop,
-    membership,
+    ...members,
     streams,
     statuses,
     ...exchange(options, { ...common, dispatcher, starter, enqueuer }),
   };
+}
+
+interface Members {
+  readonly recoveryLoop: Recovery;
+  readonly membership: Membership;
+}
+
+/** This process among the others. */
+function membersWith(
+  parts: CommonParts & {
+    readonly executor: Executor;
+    readonly dispatcher: Dispatcher;
+    readonly deadlines: Deadlines;
+  },
+  polled: Omit<LoopSettings, 'name'>,
+): Members {
+  const { executor, dispatcher, deadlines, notifier } = parts;
+  const recoveryLoop = new Recovery({ ...parts, onRequeued: () => dispatcher.stirred() }, polled);
+  const membership = new Membership(
+    {
+      ...parts,
+      onExpelled: () => executor.interruptAll((id) => new OwnershipLostError(id)),
+      onDead: (ids) => recoveryLoop.found(ids),
+      onDeadlineWithin: (ms) => deadlines.wakeWithin(ms),
+    },
+    polled,
+  );
+  // Whoever hears of others, or hears nothing any more, shows itself alive: its lock alone says so no longer.
+  notifier.subscribe('executor', () => membership.wake());
+  return { recoveryLoop, membership };
+}
+
+interface Endings {
+  readonly interruptions: Interruptions;
+  readonly deadlines: Deadlines;
+}
+
+/** What ends runs from outside. */
+function endings(
+  parts: CommonParts & Pick<DeadlinesParts, 'executor' | 'onExpired'> & { outcomes: OutcomeWatch },
+  polled: Omit<LoopSettings, 'name'>,
+): Endings {
+  const interruptions = new Interruptions(parts, polled);
+  parts.notifier.subscribe('cancel', (workflowIds) => interruptions.told(workflowIds));
+  return { interruptions, deadlines: new Deadlines({ ...parts, interruptions }, polled) };
 }
 
 function awaitWaking(

@@ -53,7 +53,10 @@ export class Debouncer {
         const named = { ...call, options: { ...call.options, workflowId } };
         return {
           ...place,
-          workflow: starter.compose((await checkedCall(named)) ?? named, scope.run.id),
+          workflow: starter.compose((await checkedCall(named)) ?? named, {
+            id: scope.run.id,
+            deadline: undefined, // others may call under the same key
+          }),
         };
       };
       return this.debounceInWorkflow(scope, name, compose);

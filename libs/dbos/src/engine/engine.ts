@@ -1,10 +1,12 @@
 /** The engine: put together from its parts, launched, used and shut down. Knows neither Nest nor Prisma. */
-import { EngineNotRunningError, InvalidArgumentError, RunCancelledError } from '../core/errors.js';
+import { EngineNotRunningError, InvalidArgumentError } from '../core/errors.js';
 import { assertIdentifier } from '../core/identifiers.js';
 import { transactionOf } from '../core/open-transaction.js';
 import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
 import type { UnfinishedCounts } from '../repository/workflow-repository.js';
 import { assemble, type Assembly } from './assembly.js';
+import { Control } from './control.js';
+import type { FamilyOptions, ResumeOptions, WorkflowIds } from './control-options.js';
 import type { DebounceOptions } from './debouncer.js';
 import {
   resolveEngineOptions,
@@ -14,6 +16,7 @@ import {
 } from './engine-options.js';
 import type { Events } from './events.js';
 import type { Flow } from './flow.js';
+import { Forks } from './fork.js';
 import type { Messages } from './messages.js';
 import { WorkflowHandle, type HandleParts } from './handle.js';
 import type { Lifecycle } from './lifecycle.js';
@@ -46,6 +49,8 @@ export interface RecoveryReport extends RecoveryCounts, UnfinishedCounts {
 export class Engine {
   readonly queues: Queues;
   readonly schedules: Schedules;
+  readonly control: Control;
+  readonly forks: Forks;
   private readonly options: ResolvedEngineOptions;
   private readonly parts: Assembly;
   private readonly handleParts: HandleParts;
@@ -60,13 +65,17 @@ export class Engine {
     this.options = resolveEngineOptions(options, outside);
     this.parts = assemble(this.options, repository);
     const { common, dispatcher } = this.parts;
-    const operate = this.operation.bind(this);
-    this.queues = new Queues({ ...common, ...this.parts, operation: operate });
+    const parts = { ...common, ...this.parts, operation: this.operation.bind(this) };
+    this.queues = new Queues(parts);
+    this.control = new Control(parts);
+    this.forks = new Forks(parts);
     const onEnqueued = (queue: string | null): void => dispatcher.offered(queue ?? undefined);
     this.schedules = new Schedules({ ...common, onEnqueued });
     this.handleParts = {
       ...common,
       workflows: repository.workflows,
+      control: this.control,
+      forks: this.forks,
       outcomes: this.parts.outcomes,
       streams: this.parts.streams,
       statuses: this.parts.statuses,
@@ -180,6 +189,8 @@ export class Engine {
     starter.open();
     recoveryLoop.start();
     this.parts.arrivals.start();
+    this.parts.deadlines.goOn();
+    this.parts.interruptions.start();
   }
 
   /** Lets workflows run: from the next turn of the event loop on they are claimed. */
@@ -264,31 +275,13 @@ export class Engine {
   }
 
   /** Ends workflows that have no outcome yet as CANCELLED; returns the ids it changed. */
-  async cancel(workflowIds: readonly string[]): Promise<string[]> {
-    this.scopes.outsideSteps('Cancelling a workflow');
-    workflowIds.forEach((id) => assertIdentifier('A workflow id', id));
-    return this.operation('workflows.cancel', async () => {
-      const cancelled = await this.repository.workflows.cancel(workflowIds);
-      const { executor, outcomes, dispatcher } = this.parts;
-      for (const id of cancelled) {
-        executor.runsOf(id).forEach((run) => run.interrupt(new RunCancelledError(id)));
-        outcomes.left(id);
-      }
-      if (cancelled.length > 0) dispatcher.stirred(); // others may have waited for their ends
-      return cancelled;
-    });
+  cancel(workflowIds: WorkflowIds, options?: FamilyOptions): Promise<string[]> {
+    return this.control.cancel(workflowIds, options);
   }
 
   /** Sends workflows that neither succeeded nor failed back to the queue with a fresh budget of recoveries. */
-  async resume(workflowIds: readonly string[]): Promise<string[]> {
-    this.scopes.outsideSteps('Resuming a workflow');
-    workflowIds.forEach((id) => assertIdentifier('A workflow id', id));
-    return this.operation('workflows.resume', async () => {
-      const resumed = await this.repository.workflows.resume(workflowIds);
-      if (resumed.length > 0) this.parts.dispatcher.stirred();
-      for (const id of resumed) this.parts.statuses.changed(id);
-      return resumed;
-    });
+  resume(workflowIds: WorkflowIds, options?: ResumeOptions): Promise<string[]> {
+    return this.control.resume(workflowIds, options);
   }
 
   async recovery(): Promise<RecoveryReport> {
@@ -298,7 +291,7 @@ export class Engine {
     });
   }
 
-  private operation<T>(name: string, work: () => Promise<T>): Promise<T> {
+  private operation<T>(name: string, work: (stepId?: string) => Promise<T>): Promise<T> {
     return operation(this.parts.common, name, work);
   }
 
@@ -318,7 +311,9 @@ export class Engine {
     const wasLaunched = this.state === 'launched' || this.state === 'running';
     this.state = 'stopping';
     const { repository, parts, options } = this;
-    const { outcomes, streams, statuses, arrivals } = parts;
+    const { outcomes, streams, statuses, arrivals, deadlines, interruptions } = parts;
+    deadlines.halt();
+    interruptions.halt();
     this.schedules.scheduler.halt();
     if (wasLaunched) {
       await new Shutdown({ ...parts, ...parts.common }, options.clock).run({ drainMs, graceMs });

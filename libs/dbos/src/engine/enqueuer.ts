@@ -14,7 +14,7 @@ import type { Lifecycle } from './lifecycle.js';
 import type { Patience } from './patience.js';
 import type { WorkflowDefinition } from './registry.js';
 import type { RunScope } from './run-scope.js';
-import { checkedCall, childId, type Starter } from './starter.js';
+import { checkedCall, childId, type Parent, type Starter } from './starter.js';
 
 /** What is to be enqueued, and where. */
 export interface EnqueueCall {
@@ -67,18 +67,18 @@ export class Enqueuer implements PlacementWriter {
    * @throws DeduplicatedError, WorkflowIdConflictError, InvalidArgumentError, UnserializableValueError,
    *   DatabaseUnavailableError, EngineNotRunningError
    */
-  enqueue(call: EnqueueCall, parentId?: string): Promise<string> {
-    return this.enqueueThrough(this, call, parentId);
+  enqueue(call: EnqueueCall, parent?: Parent): Promise<string> {
+    return this.enqueueThrough(this, call, parent);
   }
 
   /** The same, with the rows written elsewhere than by this. */
   async enqueueThrough(
     writer: PlacementWriter,
     call: EnqueueCall,
-    parentId?: string,
+    parent?: Parent,
   ): Promise<string> {
     const checked = checkedCall(call);
-    const workflow = this.placed(checked ? await checked : call, parentId);
+    const workflow = this.placed(checked ? await checked : call, parent);
     const { deduplication = 'reject' } = call.options;
     for (let attempt = 0; ; attempt += 1) {
       const standing = await writer.begin(workflow);
@@ -104,7 +104,7 @@ export class Enqueuer implements PlacementWriter {
     const produce = async (stepId: string, report: OperationReport): Promise<string> => {
       const workflowId = call.options.workflowId ?? childId(scope.run.id, stepId);
       const options = { ...call.options, workflowId };
-      const id = await this.enqueue({ ...call, options }, scope.run.id);
+      const id = await this.enqueue({ ...call, options }, scope.run);
       report.childWorkflowId = id;
       return id;
     };
@@ -173,10 +173,10 @@ export class Enqueuer implements PlacementWriter {
 
   private placed(
     { definition, queue, args, options }: EnqueueCall,
-    parentId?: string,
+    parent?: Parent,
   ): PlacedWorkflow {
     const placement = placementOn(queue, options);
-    return { ...this.parts.starter.compose({ definition, args, options }, parentId), ...placement };
+    return { ...this.parts.starter.compose({ definition, args, options }, parent), ...placement };
   }
 
   async replace(workflowId: string, workflow: PlacedWorkflow): Promise<boolean> {

@@ -1,5 +1,6 @@
 /** Runs workflows, start to settlement; knows what runs here, and is the one place that admits a runner. */
 import { cleanContext } from '../core/clean-context.js';
+import { WorkflowDeletedError } from '../core/control-errors.js';
 import {
   NonDeterminismError,
   OwnershipLostError,
@@ -56,6 +57,8 @@ export interface ExecutorParts {
   readonly outcomes: () => OutcomeWatch;
   /** A run ended although the database may still show it as ours. */
   readonly onStray: () => void;
+  /** A workflow with a deadline runs here. */
+  readonly onDeadline: (deadline: Date) => void;
   /** A workflow left memory and waits in the database. */
   readonly onParked: (until: ParkedUntil) => void;
 }
@@ -98,14 +101,16 @@ export class Executor implements RunHost {
 
   /** Takes over a workflow that this executor owns and for which it has taken a slot. */
   execute(claimed: OwnedWorkflow, checkpoints: readonly StepRecord[]): void {
-    const { id: workflowId, executorId, epoch, name, failures } = claimed;
-    if (this.runs.get(workflowId)?.has(epoch)) {
+    const { id: workflowId, executorId, epoch, name, failures, deadline } = claimed;
+    const former = this.runs.get(workflowId)?.get(epoch);
+    if (former && !(former.interruption instanceof WorkflowDeletedError)) {
       this.parts.slots.give(); // the same claim twice is one run
       return;
     }
     const owner = { workflowId, executorId, epoch };
     const run = new WorkflowRun({ owner, name, failures }, new History(checkpoints), this);
     this.add(run);
+    if (deadline) this.limit(run, deadline);
     this.parts.queues.began(claimed.queue);
     // Not in the context of the request that started it: a replay elsewhere has none either.
     const ending = this.inCleanContext(() => this.live(run, claimed))
@@ -115,6 +120,14 @@ export class Executor implements RunHost {
         this.endings.delete(ending);
       });
     this.endings.add(ending);
+  }
+
+  /** Claimed after its deadline it does not begin; the sweep that cancels it is on its way. */
+  private limit(run: WorkflowRun, deadline: Date): void {
+    run.deadline = deadline;
+    if (deadline.getTime() <= this.parts.time.nowMs())
+      run.interrupt(new RunCancelledError(run.id, 'deadline'));
+    this.parts.onDeadline(deadline);
   }
 
   interruptAll(reason: (workflowId: string) => RunInterruptedError): void {
@@ -208,6 +221,7 @@ export class Executor implements RunHost {
       this.parts.logger.error(error.message, { workflowId: run.id });
       return { status: 'MAX_RECOVERY_ATTEMPTS_EXCEEDED', error: this.encodeError(error) };
     }
+    if (run.interruption) return undefined;
     let outcome: Outcome<unknown>;
     try {
       const result = await this.invoke(run, definition, this.argumentsOf(claimed));
@@ -313,9 +327,10 @@ export class Executor implements RunHost {
   }
 
   async explainLoss(run: WorkflowRun): Promise<void> {
-    const record = await this.parts.repository.workflows.find(run.id).catch(() => undefined);
+    const unread = { status: 'unknown', cancelReason: null };
+    const record = await this.parts.repository.workflows.find(run.id).catch(() => unread);
     if (record?.status === 'CANCELLED') {
-      run.interrupt(new RunCancelledError(run.id));
+      run.interrupt(new RunCancelledError(run.id, record.cancelReason ?? undefined));
       return;
     }
     if (run.interruption) return;
@@ -324,7 +339,7 @@ export class Executor implements RunHost {
       epoch: run.owner.epoch,
       status: record?.status ?? 'deleted',
     });
-    run.interrupt(new OwnershipLostError(run.id));
+    run.interrupt(record ? new OwnershipLostError(run.id) : new WorkflowDeletedError(run.id));
   }
 
   private encodeError(error: unknown): ReturnType<OutcomeCodec['serializers']['encodeError']> {
@@ -338,7 +353,7 @@ export class Executor implements RunHost {
 
   private remove(run: WorkflowRun): void {
     const epochs = this.runs.get(run.id);
-    epochs?.delete(run.owner.epoch);
+    if (epochs?.get(run.owner.epoch) === run) epochs.delete(run.owner.epoch);
     if (epochs?.size === 0) this.runs.delete(run.id);
   }
 }

@@ -11,10 +11,18 @@ import {
 import type { EventKey, UpdateTopic } from '../core/schema.js';
 import type { WorkflowOutcome, WorkflowRepository } from '../repository/workflow-repository.js';
 import { checkpoint } from './checkpoint.js';
+import type { Control } from './control.js';
+import type {
+  FamilyOptions,
+  ForkOptions,
+  RestartOptions,
+  ResumeOptions,
+} from './control-options.js';
 import type { Events, GetEventOptions } from './events.js';
 import type { OutcomeCodec } from './outcome.js';
 import type { OutcomeWatch } from './outcome-watch.js';
 import type { Patience } from './patience.js';
+import type { Forks } from './fork.js';
 import { LiveValues } from './live-values.js';
 import type { RunScope, RunScopes } from './run-scope.js';
 import { StatusReader, type StatusWatch } from './status-reader.js';
@@ -29,6 +37,8 @@ export interface ResultOptions {
 
 export interface HandleParts {
   readonly workflows: WorkflowRepository;
+  readonly control: Control;
+  readonly forks: Forks;
   readonly outcomes: OutcomeWatch;
   readonly streams: Streams;
   readonly statuses: StatusWatch;
@@ -141,6 +151,35 @@ export class WorkflowHandle<R = unknown> {
     return this.#parts.updates.send<T>(this.workflowId, topic, payload, options);
   }
 
+  /** As `workflows.cancel`; whether it changed anything. */
+  async cancel(options?: FamilyOptions): Promise<boolean> {
+    return (await this.#parts.control.cancel(this.workflowId, options)).length > 0;
+  }
+
+  /** As `workflows.resume`; whether it changed anything. */
+  async resume(options?: ResumeOptions): Promise<boolean> {
+    return (await this.#parts.control.resume(this.workflowId, options)).length > 0;
+  }
+
+  /** As `workflows.fork`. */
+  async fork(options: ForkOptions): Promise<WorkflowHandle<R>> {
+    return this.to(await this.#parts.forks.fork(this.workflowId, options));
+  }
+
+  /** As `workflows.restart`. */
+  async restart(options: RestartOptions = {}): Promise<WorkflowHandle<R>> {
+    return this.to(await this.#parts.forks.restart(this.workflowId, options));
+  }
+
+  /** As `workflows.delete`; whether there was anything. */
+  async delete(options?: FamilyOptions): Promise<boolean> {
+    return (await this.#parts.control.delete(this.workflowId, options)).length > 0;
+  }
+
+  private to(workflowId: string): WorkflowHandle<R> {
+    return new WorkflowHandle<R>(workflowId, this.#parts);
+  }
+
   private async outcomeInWorkflow(
     { run, sequence }: RunScope,
     timeoutMs: number | undefined,
@@ -184,7 +223,7 @@ export class WorkflowHandle<R = unknown> {
       case 'ERROR':
         return this.#parts.codec.recalled<R>(outcome).unwrap();
       case 'CANCELLED':
-        throw new WorkflowCancelledError(outcome.id);
+        throw new WorkflowCancelledError(outcome.id, outcome.cancelReason ?? undefined);
       case 'MAX_RECOVERY_ATTEMPTS_EXCEEDED':
         throw outcome.error
           ? this.#parts.codec.serializers.decodeError(outcome.error)

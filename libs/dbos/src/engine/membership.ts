@@ -33,6 +33,8 @@ export interface MembershipParts {
   readonly onExpelled: () => void;
   /** Executors that are dead and may still own workflows. */
   readonly onDead: (executorIds: readonly string[]) => void;
+  /** The next deadline of any workflow is this many milliseconds away. */
+  readonly onDeadlineWithin: (ms: number) => void;
 }
 
 export class Membership extends Loop {
@@ -73,7 +75,8 @@ export class Membership extends Loop {
 
   /** Renews the lease and tells of executors that are dead. Waits for nothing but the row of this executor. */
   async tick(): Promise<number | void> {
-    const { identity, repository, lease, notifier, time, clock, onDead } = this.parts;
+    const { identity, repository, lease, notifier, time, clock, onDead, onDeadlineWithin } =
+      this.parts;
     const sentAt = clock.monotonic();
     const beat = await repository.executors.heartbeat(identity.id, {
       withinMs: lease.durationMs / HEARTBEATS_PER_LEASE,
@@ -84,6 +87,7 @@ export class Membership extends Loop {
     lease.renewed(sentAt);
     notifier.hasAudience = beat.hasAudience;
     onDead(beat.dead);
+    if (beat.nextDeadlineInMs !== null) onDeadlineWithin(Math.max(0, beat.nextDeadlineInMs));
     if (beat.suspectInMs !== null) this.wakeWithin(beat.suspectInMs);
     return notifier.isListening
       ? undefined

@@ -7,9 +7,11 @@ import {
 } from '../core/errors.js';
 import { assertIdentifier, MAX_IDENTIFIER_LENGTH } from '../core/identifiers.js';
 import type { TransactionalOptions } from '../core/open-transaction.js';
+import { begun, timeLimitOf, type TimeLimitOptions } from '../core/time-limit.js';
 import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
 import type { NewWorkflow, StartedWorkflow } from '../repository/workflow-repository.js';
 import { checkpoint, type OperationReport } from './checkpoint.js';
+import type { DatabaseTime } from './database-time.js';
 import type { Executor } from './executor.js';
 import type { ExecutorIdentity } from './executor-identity.js';
 import type { Lifecycle } from './lifecycle.js';
@@ -19,11 +21,17 @@ import { validatedArguments, type WorkflowDefinition } from './registry.js';
 import type { RunScope } from './run-scope.js';
 import type { Slots } from './slots.js';
 
-export interface StartOptions extends TransactionalOptions {
+export interface StartOptions extends TimeLimitOptions, TransactionalOptions {
   /** The idempotency key: the same id again attaches to the first execution. Default: a random UUID. */
   readonly workflowId?: string;
   /** A JSON object to find the workflow by later. Not inherited by children. */
   readonly attributes?: Readonly<Record<string, unknown>>;
+}
+
+/** The workflow that starts another, which inherits its deadline. */
+export interface Parent {
+  readonly id: string;
+  readonly deadline: Date | undefined;
 }
 
 /** What is to be started. */
@@ -44,7 +52,10 @@ export interface StarterParts {
   readonly slots: Slots;
   readonly patience: Patience;
   readonly lifecycle: Lifecycle;
+  readonly time: DatabaseTime;
   readonly onEnqueued: () => void;
+  /** There is a workflow with a deadline. */
+  readonly onDeadline: (deadline: Date) => void;
   /** The database shows a workflow as ours that does not run here. */
   readonly onStray: () => void;
 }
@@ -81,11 +92,12 @@ export class Starter {
    * @throws DatabaseUnavailableError when the database does not answer in time; start again with the same id
    * @throws EngineNotRunningError before the launch and after the shutdown
    */
-  async start(call: StartCall, parentId?: string): Promise<string> {
+  async start(call: StartCall, parent?: Parent): Promise<string> {
     const checked = checkedCall(call);
     // Where there is no schema nothing is awaited before the id is known to be under way.
-    const { id, name, ...rest } = this.compose(checked ? await checked : call, parentId);
-    const standing = await this.begin({ id, name, ...rest });
+    const { id, name, ...rest } = this.compose(checked ? await checked : call, parent);
+    const limit = begun(rest, this.parts.time.nowMs());
+    const standing = await this.begin({ id, name, ...rest, ...limit });
     if (standing.name !== name) throw new WorkflowIdConflictError(id, standing.name, name);
     return id;
   }
@@ -94,7 +106,7 @@ export class Starter {
    * The row to be written, checked and encoded.
    * @throws InvalidArgumentError, UnserializableValueError, EngineNotRunningError
    */
-  compose({ definition, args, options }: StartCall, parentId?: string): NewWorkflow {
+  compose({ definition, args, options }: StartCall, parent?: Parent): NewWorkflow {
     const id = assertIdentifier('A workflow id', options.workflowId ?? randomUUID());
     const input = this.parts.codec.serializers.encode([...args], `arguments of ${definition.name}`);
     if (!this.accepting) {
@@ -109,9 +121,10 @@ export class Starter {
       id,
       name: definition.name,
       input,
-      ...(parentId !== undefined && { parentId }),
+      ...(parent && { parentId: parent.id }),
       ...(applicationVersion !== undefined && { applicationVersion }),
       ...(attributes && { attributes }),
+      ...timeLimitOf(options, parent?.deadline),
     };
   }
 
@@ -123,7 +136,7 @@ export class Starter {
     const produce = async (stepId: string, report: OperationReport): Promise<string> => {
       const workflowId = call.options.workflowId ?? childId(scope.run.id, stepId);
       report.childWorkflowId = workflowId;
-      return this.start({ ...call, options: { ...call.options, workflowId } }, scope.run.id);
+      return this.start({ ...call, options: { ...call.options, workflowId } }, scope.run);
     };
     return checkpoint(scope, { name: call.definition.name, produce }, takenId);
   }
@@ -153,14 +166,15 @@ export class Starter {
       throw error;
     }
     if (started.created && owned && this.accepting) {
-      const { id, name, input } = workflow;
+      const { id, name, input, deadline = null } = workflow;
       const fresh = { epoch: started.epoch, recoveryAttempts: 0, failures: 0, queue: null };
-      executor.execute({ id, name, input, executorId, ...fresh }, []);
+      executor.execute({ id, name, input, executorId, deadline, ...fresh }, []);
     } else if (owned) {
       slots.give(); // another's, or ours after the shutdown: it is handed back with the rest
     } else if (started.created && workflow.queue === undefined) {
       onEnqueued();
     }
+    if (started.created && workflow.deadline) this.parts.onDeadline(workflow.deadline);
     if (started.created && !owned) this.parts.lifecycle.enqueued(workflow);
     const isOurs = started.status === 'PENDING' && started.executorId === identity.id;
     if (isOurs && !started.created && !executor.isRunning(workflow.id)) onStray();

@@ -1,4 +1,5 @@
 /** What is told of a workflow, without its payloads. */
+import type { CancelReason } from '../core/errors.js';
 import type { WorkflowStatus } from '../core/status.js';
 import type { WorkflowState } from '../repository/workflow-repository.js';
 import type { OutcomeCodec } from './outcome.js';
@@ -24,6 +25,14 @@ export interface WorkflowStatusReport {
   readonly error: string | null;
   /** When a delayed or sleeping workflow goes on. */
   readonly wakeAt: Date | null;
+  /** Longest time to its end; null for none of its own. */
+  readonly timeoutMs: number | null;
+  /** When it is cancelled unless it has ended; null for never, or while a timeout has not begun. */
+  readonly deadline: Date | null;
+  /** Why it is CANCELLED. */
+  readonly cancelReason: CancelReason | null;
+  /** The workflow whose steps it began with. */
+  readonly forkedFrom: string | null;
   readonly createdAt: Date;
   readonly startedAt: Date | null;
   readonly completedAt: Date | null;
@@ -46,6 +55,10 @@ export function statusReport(record: WorkflowState, codec: OutcomeCodec): Workfl
     attributes: record.attributes,
     error: record.error && codec.serializers.decodeError(record.error).message,
     wakeAt: record.wakeAt,
+    timeoutMs: record.timeoutMs,
+    deadline: record.deadline,
+    cancelReason: record.cancelReason,
+    forkedFrom: record.forkedFrom,
     createdAt: record.createdAt,
     startedAt: record.startedAt,
     completedAt: record.completedAt,

@@ -14,7 +14,7 @@ import type { StartedWorkflow } from '../repository/workflow-repository.js';
 import type { EnqueueCall, EnqueueManyCall, Enqueuer } from './enqueuer.js';
 import type { RunScopes } from './run-scope.js';
 import { deliveryOf, type Delivery } from './sender.js';
-import { checkedCall, type StartCall, type Starter } from './starter.js';
+import { checkedCall, type Parent, type StartCall, type Starter } from './starter.js';
 import type { Transactions } from './transactions.js';
 
 export interface TransactionalParts {
@@ -30,9 +30,9 @@ export class Transactional {
 
   /** @throws what `Starter.start` throws, and what the database says */
   async start(tx: OpenTransaction, call: StartCall): Promise<string> {
-    const parentId = this.parentWithin(tx, 'Starting a workflow');
+    const parent = this.parentWithin(tx, 'Starting a workflow');
     const { repository, starter } = this.parts;
-    const workflow = starter.compose((await checkedCall(call)) ?? call, parentId);
+    const workflow = starter.compose((await checkedCall(call)) ?? call, parent);
     const within = repository.within(tx);
     const standing = await within.workflows.start(workflow);
     const { id, name } = workflow;
@@ -42,7 +42,7 @@ export class Transactional {
   }
 
   async enqueue(tx: OpenTransaction, call: EnqueueCall): Promise<string> {
-    const parentId = this.parentWithin(tx, 'Enqueuing a workflow');
+    const parent = this.parentWithin(tx, 'Enqueuing a workflow');
     const { repository, enqueuer } = this.parts;
     const within = repository.within(tx);
     const announce = (): Promise<void> => within.announce({ work: [call.queue.name] });
@@ -58,7 +58,7 @@ export class Transactional {
         return isReplaced;
       },
     };
-    return enqueuer.enqueueThrough(writer, call, parentId);
+    return enqueuer.enqueueThrough(writer, call, parent);
   }
 
   async enqueueMany(tx: OpenTransaction, call: EnqueueManyCall): Promise<string[]> {
@@ -91,11 +91,11 @@ export class Transactional {
    * In any other step, and between the steps, a replay would do it again.
    * @throws ForbiddenInStepError, InvalidArgumentError
    */
-  private parentWithin(tx: OpenTransaction, what: string): string | undefined {
+  private parentWithin(tx: OpenTransaction, what: string): Parent | undefined {
     const { scopes, transactions } = this.parts;
     const scope = scopes.current;
     if (!scope) return undefined;
-    if (transactions.isOpen(tx)) return scope.run.id;
+    if (transactions.isOpen(tx)) return scope.run;
     if (scope.step) throw new ForbiddenInStepError(what, scope.step.stepName);
     throw new InvalidArgumentError(
       `${what} with \`tx\` in workflow "${scope.run.id}": a replay would do it again. Do it in a @Transaction() method, ` +

@@ -43,6 +43,8 @@ export class WorkflowRun {
   private hasEnded = false;
   /** Position of the last step of the run's own sequence that failed; none did: beyond all. */
   failedAt = NONE_FAILED;
+  /** When the workflow is cancelled unless it has ended; what it starts inherits it. */
+  deadline: Date | undefined;
 
   constructor(
     private readonly claimed: {

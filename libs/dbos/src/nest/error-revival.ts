@@ -1,4 +1,5 @@
 /** Gives errors that were read from a checkpoint the classes they had, where these are known. */
+import * as controlErrors from '../core/control-errors.js';
 import * as errors from '../core/errors.js';
 import * as messageErrors from '../core/message-errors.js';
 import { ValidationError } from '../core/schema.js';
@@ -14,6 +15,7 @@ export interface ErrorClass {
 
 const OWN = Object.values({
   ...errors,
+  ...controlErrors,
   ...messageErrors,
   ...serializationErrors,
   ...streamErrors,

@@ -4,6 +4,14 @@ import { Observable } from 'rxjs';
 import type { EventKey, Topic } from '../core/schema.js';
 import type { TransactionalOptions } from '../core/open-transaction.js';
 import type { EnqueueOptions } from '../core/queue.js';
+import type {
+  FamilyOptions,
+  ForkOptions,
+  ForkReport,
+  RestartOptions,
+  ResumeOptions,
+  WorkflowIds,
+} from '../engine/control-options.js';
 import type { DebounceOptions } from '../engine/debouncer.js';
 import { Engine, type RecoveryReport } from '../engine/engine.js';
 import type { GetEventOptions } from '../engine/events.js';
@@ -15,6 +23,7 @@ import type { ListQuery, WorkflowPageReport } from '../engine/listing.js';
 import type { StartOptions } from '../engine/starter.js';
 import type { StepReport } from '../engine/step-report.js';
 import type { ReadStreamOptions } from '../engine/streams.js';
+import type { ActionRecord as WorkflowAction } from '../repository/control-repository.js';
 import { WorkflowBinder } from './workflow-binder.js';
 import { methodsOf, type Executing, type Starting } from './workflow-methods.js';
 
@@ -187,14 +196,71 @@ export class WorkflowService {
     return this.engine.steps(workflowId);
   }
 
-  /** Cancels workflows that have no outcome yet; returns the ids it changed. */
-  cancel(...workflowIds: string[]): Promise<string[]> {
-    return this.engine.cancel(workflowIds);
+  /**
+   * Cancels workflows that have no outcome yet; returns the ids it changed. Steps that are running have their signals
+   * aborted at once, and nothing more of them is recorded.
+   *
+   * @example
+   * ```ts
+   * await this.workflows.cancel(order.id, { children: true, by: user.id });
+   * ```
+   * @throws InvalidArgumentError, ForbiddenInStepError, DatabaseUnavailableError
+   */
+  cancel(workflowIds: WorkflowIds, options?: FamilyOptions): Promise<string[]> {
+    return this.engine.cancel(workflowIds, options);
   }
 
-  /** Lets cancelled, set aside, suspended or delayed workflows go on now; returns the ids it changed. */
-  resume(...workflowIds: string[]): Promise<string[]> {
-    return this.engine.resume(workflowIds);
+  /**
+   * Lets cancelled, set aside, suspended or delayed workflows go on now, from their last completed steps; returns the ids
+   * it changed. A timeout begins anew for those that had ended.
+   * @throws InvalidArgumentError, UnknownQueueError, ForbiddenInStepError, DatabaseUnavailableError
+   */
+  resume(workflowIds: WorkflowIds, options?: ResumeOptions): Promise<string[]> {
+    return this.engine.resume(workflowIds, options);
+  }
+
+  /**
+   * Begins a new workflow where this one stood at a step: what lies before it is copied, with events and streams as of
+   * then, and the rest is done anew. Whatever became of the old one stays.
+   *
+   * @example
+   * ```ts
+   * const again = await this.workflows.fork(order.id, { from: 'failure' });
+   * ```
+   * @throws WorkflowNotFoundError, StepNotFoundError, WorkflowIdConflictError, InvalidArgumentError, UnknownQueueError,
+   *   ForbiddenInStepError, DatabaseUnavailableError
+   */
+  async fork<R = unknown>(workflowId: string, options: ForkOptions): Promise<WorkflowHandle<R>> {
+    return this.engine.handle<R>(await this.engine.forks.fork(workflowId, options));
+  }
+
+  /** Forks many in one statement; tells of those that there were and that have the step. */
+  forkMany(
+    workflowIds: readonly string[],
+    options: Omit<ForkOptions, 'workflowId'>,
+  ): Promise<ForkReport[]> {
+    return this.engine.forks.forkMany(workflowIds, options);
+  }
+
+  /** Begins a new workflow with the input of this one. */
+  async restart<R = unknown>(
+    workflowId: string,
+    options: RestartOptions = {},
+  ): Promise<WorkflowHandle<R>> {
+    return this.engine.handle<R>(await this.engine.forks.restart(workflowId, options));
+  }
+
+  /**
+   * Removes workflows, whatever becomes of them, with their steps, messages, events and streams; returns the ids of those
+   * that there were. Cancel first what may be running.
+   */
+  delete(workflowIds: WorkflowIds, options?: FamilyOptions): Promise<string[]> {
+    return this.engine.control.delete(workflowIds, options);
+  }
+
+  /** What was done to a workflow from outside, by whom, in order (the last 1,000); also after it was deleted. */
+  actions(workflowId: string): Promise<WorkflowAction[]> {
+    return this.engine.control.actions(workflowId);
   }
 
   /** How recovery stands, and what is unfinished in the whole database. */

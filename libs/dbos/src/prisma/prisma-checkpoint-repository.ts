@@ -12,6 +12,7 @@ import { DriverStatements } from './driver-statements.js';
 import type { PrismaClientLike, PrismaStatements } from './prisma-client.js';
 import { CHANNEL, PostgresNotifier } from './postgres-notifier.js';
 import { PostgresSession } from './postgres-session.js';
+import { PrismaControlRepository } from './prisma-control-repository.js';
 import { PrismaEventRepository } from './prisma-event-repository.js';
 import { PrismaExecutorRepository } from './prisma-executor-repository.js';
 import { PrismaMessageRepository } from './prisma-message-repository.js';
@@ -54,6 +55,7 @@ interface Shortcut {
 
 export class PrismaCheckpointRepository extends CheckpointRepository {
   readonly workflows: PrismaWorkflowRepository;
+  readonly control: PrismaControlRepository;
   readonly steps: PrismaStepRepository;
   readonly queues: PrismaQueueRepository;
   readonly executors: PrismaExecutorRepository;
@@ -89,6 +91,7 @@ export class PrismaCheckpointRepository extends CheckpointRepository {
       new StartPipeline(database),
       transitions,
     );
+    this.control = new PrismaControlRepository(database);
     this.steps = new PrismaStepRepository(database, transitions);
     this.queues = new PrismaQueueRepository(database);
     this.schedules = new PrismaScheduleRepository(database);

@@ -83,8 +83,8 @@ export class PrismaExecutorRepository implements ExecutorRepository {
     const [row] = await this.database.query<Heartbeat>(
       (client) => client.$queryRaw`
         SELECT alive, database_now AS "databaseNow", dead, has_audience AS "hasAudience",
-               suspect_in_ms AS "suspectInMs"
-          FROM dbos.heartbeat(${id}, ${lockKey}::bigint, ${mayDeclare()}::boolean, ${SESSION_GRACE_MS}::integer)`,
+               suspect_in_ms AS "suspectInMs", next_deadline_in_ms AS "nextDeadlineInMs"
+          FROM dbos.heartbeat_2(${id}, ${lockKey}::bigint, ${mayDeclare()}::boolean, ${SESSION_GRACE_MS}::integer)`,
       { timeoutMs: withinMs, maxPauseMs: withinMs / 2 },
     );
     if (this.session && lockKey === null) void this.session.hold(id);

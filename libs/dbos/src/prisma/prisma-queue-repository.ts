@@ -32,6 +32,7 @@ interface ClaimRow {
   againInMs: number | null;
   heldBack: string[];
   leftDue: string[];
+  deadline: Date | null;
 }
 
 interface BounceRow {
@@ -56,8 +57,8 @@ export class PrismaQueueRepository implements QueueRepository {
     const rows = await this.database.once<ClaimRow>(
       (client) => client.$queryRaw`
         SELECT id, name, epoch, recovery_attempts AS "recoveryAttempts", failures, queue, serialization, input,
-               again_in_ms AS "againInMs", contended AS "heldBack", left_due AS "leftDue"
-          FROM dbos.claim_workflows(${executorId}, ${[...names]}::text[], ${listening}::json, ${limit}::integer,
+               again_in_ms AS "againInMs", contended AS "heldBack", left_due AS "leftDue", deadline
+          FROM dbos.claim_workflows_2(${executorId}, ${[...names]}::text[], ${listening}::json, ${limit}::integer,
                                     ${expiresAt}::timestamptz)`,
       { timeoutMs: validForMs },
     );
@@ -65,9 +66,9 @@ export class PrismaQueueRepository implements QueueRepository {
     return {
       claimed: rows.flatMap(({ id, serialization, input, ...row }) => {
         if (id === null) return [];
-        const { name, epoch, recoveryAttempts, failures, queue } = row;
+        const { name, epoch, recoveryAttempts, failures, queue, deadline } = row;
         const text = { text: input, format: serialization };
-        return [{ id, name, epoch, recoveryAttempts, failures, queue, input: text }];
+        return [{ id, name, epoch, recoveryAttempts, failures, queue, input: text, deadline }];
       }),
       againInMs: rest?.againInMs ?? null,
       heldBack: rest?.heldBack ?? [],
@@ -256,12 +257,14 @@ export class PrismaQueueRepository implements QueueRepository {
   async replaceWaiting(replacement: Replacement): Promise<boolean> {
     const { workflowId, name, input, attributes, priority = 0 } = replacement;
     const { delayMs = null, runAt = null, partitionKey = null } = replacement;
+    const { timeoutMs = null, deadline = null } = replacement;
     const rows = await this.database.query<{ name: string }>(
       (client) => client.$queryRaw`
         UPDATE dbos.workflows w
            SET input = ${input.text}, serialization = ${input.format},
                attributes = ${attributes ? JSON.stringify(attributes) : null}::jsonb,
                priority = ${priority}::integer, partition_key = ${partitionKey}::text,
+               timeout_ms = ${timeoutMs}::float8, deadline = ${deadline}::timestamptz,
                status = CASE WHEN due.at > now() THEN 'DELAYED' ELSE 'ENQUEUED' END,
                wake_at = CASE WHEN due.at > now() THEN due.at END, updated_at = now()
           FROM (SELECT coalesce(${runAt}::timestamptz,

@@ -19,6 +19,7 @@ import type {
   WorkflowRepository,
   WorkflowState,
 } from '../repository/workflow-repository.js';
+import type { CancelReason } from '../core/errors.js';
 import { isTerminal, type WorkflowStatus } from '../core/status.js';
 import type { Database } from './database.js';
 import { encoded } from './rows.js';
@@ -46,6 +47,10 @@ interface WorkflowRow {
   output: string | null;
   error: string | null;
   wakeAt: Date | null;
+  timeoutMs: number | null;
+  deadline: Date | null;
+  cancelReason: CancelReason | null;
+  forkedFrom: string | null;
   createdAt: Date;
   startedAt: Date | null;
   completedAt: Date | null;
@@ -93,7 +98,8 @@ export class PrismaWorkflowRepository implements WorkflowRepository {
                failures, queue, priority, partition_key AS "partitionKey", deduplication_id AS "deduplicationId",
                parent_id AS "parentId", application_version AS "applicationVersion", attributes,
                serialization, outcome_serialization AS "outcomeSerialization", input, output, error,
-               wake_at AS "wakeAt", created_at AS "createdAt", started_at AS "startedAt",
+               wake_at AS "wakeAt", timeout_ms AS "timeoutMs", deadline, cancel_reason AS "cancelReason",
+               forked_from AS "forkedFrom", created_at AS "createdAt", started_at AS "startedAt",
                completed_at AS "completedAt", updated_at AS "updatedAt"
           FROM dbos.workflows
          WHERE id = ${id}`,
@@ -109,7 +115,8 @@ export class PrismaWorkflowRepository implements WorkflowRepository {
                w.partition_key AS "partitionKey", w.deduplication_id AS "deduplicationId",
                w.parent_id AS "parentId", w.application_version AS "applicationVersion", w.attributes,
                w.outcome_serialization AS "outcomeSerialization", w.error, w.wake_at AS "wakeAt",
-               w.created_at AS "createdAt", w.started_at AS "startedAt", w.completed_at AS "completedAt",
+               w.timeout_ms AS "timeoutMs", w.deadline, w.cancel_reason AS "cancelReason",
+               w.forked_from AS "forkedFrom", w.created_at AS "createdAt", w.started_at AS "startedAt", w.completed_at AS "completedAt",
                w.updated_at AS "updatedAt"
           FROM unnest(${[...ids]}::text[]) AS asked(id)
          CROSS JOIN LATERAL (
@@ -130,7 +137,8 @@ export class PrismaWorkflowRepository implements WorkflowRepository {
                page.partition_key AS "partitionKey", page.deduplication_id AS "deduplicationId",
                page.parent_id AS "parentId", page.application_version AS "applicationVersion", page.attributes,
                page.serialization, page.outcome_serialization AS "outcomeSerialization", page.input, page.output,
-               page.error, page.wake_at AS "wakeAt", page.created_at AS "createdAt",
+               page.error, page.wake_at AS "wakeAt", page.timeout_ms AS "timeoutMs", page.deadline,
+               page.cancel_reason AS "cancelReason", page.forked_from AS "forkedFrom", page.created_at AS "createdAt",
                page.started_at AS "startedAt", page.completed_at AS "completedAt", page.updated_at AS "updatedAt",
                page.seq::text AS seq
           FROM unnest(${[...statuses]}::text[]) AS asked(status)
@@ -147,7 +155,10 @@ export class PrismaWorkflowRepository implements WorkflowRepository {
   }
 
   async outcomes(ids: readonly string[]): Promise<{ ended: WorkflowOutcome[]; missing: string[] }> {
-    type Row = Pick<WorkflowRow, 'id' | 'status' | 'output' | 'error' | 'outcomeSerialization'>;
+    type Row = Pick<
+      WorkflowRow,
+      'id' | 'status' | 'output' | 'error' | 'outcomeSerialization' | 'cancelReason'
+    >;
     // Payloads only of what has ended: the others are asked for again and again.
     const rows = await this.database.query<Row>(
       (client) => client.$queryRaw`
@@ -155,6 +166,7 @@ export class PrismaWorkflowRepository implements WorkflowRepository {
           FROM unnest(${[...ids]}::text[]) AS asked(id)
          CROSS JOIN LATERAL (
                  SELECT w.id, w.status, w.outcome_serialization AS "outcomeSerialization",
+                        w.cancel_reason AS "cancelReason",
                         CASE WHEN w.completed_at IS NOT NULL THEN w.output END AS output,
                         CASE WHEN w.completed_at IS NOT NULL THEN w.error END AS error
                    FROM dbos.workflows w
@@ -163,58 +175,13 @@ export class PrismaWorkflowRepository implements WorkflowRepository {
     );
     const ended: WorkflowOutcome[] = [];
     const present = new Set<string>();
-    for (const { id, status, output, error, outcomeSerialization: format } of rows) {
+    for (const { id, status, output, error, outcomeSerialization: format, cancelReason } of rows) {
       present.add(id);
       if (!isTerminal(status)) continue;
-      ended.push({ id, status, output: encoded(output, format), error: encoded(error, format) });
+      const [value, failure] = [encoded(output, format), encoded(error, format)];
+      ended.push({ id, status, output: value, error: failure, cancelReason });
     }
     return { ended, missing: ids.filter((id) => !present.has(id)) };
-  }
-
-  async cancel(ids: readonly string[]): Promise<string[]> {
-    // Locks in the order of ids, as every statement does that may wait for several rows.
-    const rows = await this.database.query<{ id: string }>(
-      (client) => client.$queryRaw`
-        WITH asked AS MATERIALIZED (
-          SELECT DISTINCT id COLLATE "C" AS id FROM unnest(${[...ids]}::text[]) AS asked(id) ORDER BY 1
-        ), target AS MATERIALIZED (
-          SELECT asked.id
-            FROM asked
-           CROSS JOIN LATERAL (
-                   SELECT w.status FROM dbos.workflows w WHERE w.id = asked.id LIMIT 1 FOR NO KEY UPDATE) AS locked
-           WHERE locked.status IN ('PENDING', 'ENQUEUED', 'DELAYED', 'SUSPENDED')
-        )
-        UPDATE dbos.workflows w
-           SET status = 'CANCELLED', executor_id = NULL, wake_at = NULL, completed_at = now(), updated_at = now()
-          FROM target
-         WHERE w.id = ANY (ARRAY[target.id])
-        RETURNING w.id`,
-    );
-    return rows.map(({ id }) => id);
-  }
-
-  async resume(ids: readonly string[]): Promise<string[]> {
-    // A PENDING workflow runs or will be recovered; a fenced copy of it would only repeat work.
-    const rows = await this.database.query<{ id: string }>(
-      (client) => client.$queryRaw`
-        WITH asked AS MATERIALIZED (
-          SELECT DISTINCT id COLLATE "C" AS id FROM unnest(${[...ids]}::text[]) AS asked(id) ORDER BY 1
-        ), target AS MATERIALIZED (
-          SELECT asked.id
-            FROM asked
-           CROSS JOIN LATERAL (
-                   SELECT w.status FROM dbos.workflows w WHERE w.id = asked.id LIMIT 1 FOR NO KEY UPDATE) AS locked
-           WHERE locked.status IN ('DELAYED', 'CANCELLED', 'MAX_RECOVERY_ATTEMPTS_EXCEEDED', 'SUSPENDED')
-        )
-        UPDATE dbos.workflows w
-           SET status = 'ENQUEUED', executor_id = NULL, recovery_attempts = 0, wake_at = NULL, error = NULL,
-               deduplication_id = CASE WHEN w.completed_at IS NULL THEN w.deduplication_id END,
-               debounce_key = NULL, completed_at = NULL, updated_at = now()
-          FROM target
-         WHERE w.id = ANY (ARRAY[target.id])
-        RETURNING w.id`,
-    );
-    return rows.map(({ id }) => id);
   }
 
   async resumeSuspended(names: readonly string[]): Promise<string[]> {

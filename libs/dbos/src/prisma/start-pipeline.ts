@@ -51,7 +51,8 @@ export class StartPipeline {
   ): Promise<{ readonly standing: StandingRow[]; readonly sent: number }> {
     let sent = 0;
     const [first] = workflows;
-    const statement = first && workflows.length === 1 ? loneStart(first) : startBatch(workflows);
+    const isLone = first && workflows.length === 1 && isPlain(first);
+    const statement = isLone ? loneStart(first) : startBatch(workflows);
     const standing = await this.database.query<StandingRow>((client) => {
       sent += 1;
       return statement(client);
@@ -79,10 +80,15 @@ function startBatch(workflows: readonly NewWorkflow[]): Statement<StandingRow> {
   const rows = JSON.stringify(workflows.map(workflowColumns));
   return (client) => client.$queryRaw`
     SELECT asked, id, name, status, executor_id AS "executorId", epoch
-      FROM dbos.start_workflows(${rows}::json)`;
+      FROM dbos.start_workflows_2(${rows}::json)`;
 }
 
-/** The same for one alone, at half the price. */
+/** Neither a child, which may come too late, nor limited in time. */
+function isPlain({ parentId, timeoutMs, deadline }: NewWorkflow): boolean {
+  return parentId === undefined && timeoutMs === undefined && deadline === undefined;
+}
+
+/** The same for a plain one alone, at half the price. */
 function loneStart(workflow: NewWorkflow): Statement<StandingRow> {
   const { id, name, input, attributes } = workflow;
   const attributesText = attributes ? JSON.stringify(attributes) : null;
@@ -145,5 +151,7 @@ export function workflowColumns(workflow: NewWorkflow): Record<string, unknown> 
     deduplication_id: workflow.deduplicationId,
     delay_ms: workflow.delayMs,
     run_at: workflow.runAt,
+    timeout_ms: workflow.timeoutMs,
+    deadline: workflow.deadline,
   };
 }

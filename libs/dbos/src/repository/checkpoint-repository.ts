@@ -6,6 +6,7 @@
  * them out and only rejects for what the caller did, or when the repository is closed.
  */
 import type { OpenTransaction } from '../core/open-transaction.js';
+import type { ControlRepository } from './control-repository.js';
 import type { EventRepository } from './event-repository.js';
 import type { ExecutorRepository } from './executor-repository.js';
 import type { MessageRepository } from './message-repository.js';
@@ -22,6 +23,7 @@ import type { WorkflowRepository } from './workflow-repository.js';
 /** Injectable as is: `constructor(private readonly checkpoints: CheckpointRepository)`. */
 export abstract class CheckpointRepository {
   abstract readonly workflows: WorkflowRepository;
+  abstract readonly control: ControlRepository;
   abstract readonly steps: StepRepository;
   abstract readonly queues: QueueRepository;
   abstract readonly executors: ExecutorRepository;

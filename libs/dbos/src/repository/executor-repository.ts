@@ -40,6 +40,8 @@ export interface Heartbeat {
   readonly hasAudience: boolean;
   /** Milliseconds until one whose session has ended will be dead, unless it shows itself alive; null for none. */
   readonly suspectInMs: number | null;
+  /** Milliseconds until the next deadline of any workflow; null for none. */
+  readonly nextDeadlineInMs: number | null;
 }
 
 export interface ExecutorRepository {

@@ -10,6 +10,8 @@ export type Topic =
   | 'executor'
   /** Something has come that workflows, or callers, wait for. Subjects: ids of the workflows it belongs to. */
   | 'arrival'
+  /** Workflows were cancelled or deleted, which may be running. Subjects: their ids. */
+  | 'cancel'
   /** Schedules have changed. */
   | 'schedule'
   /** Something was appended to streams, or their writers have ended. Subjects: ids of workflows. */

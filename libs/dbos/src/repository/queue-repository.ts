@@ -2,6 +2,7 @@
 import type { Owner } from '../core/owner.js';
 import type { Placement, QueueLimits } from '../core/queue.js';
 import type { EncodedValue } from '../core/serialization/serializer.js';
+import type { TimeLimit } from '../core/time-limit.js';
 import type { NewWorkflow } from './workflow-repository.js';
 
 /** A workflow taken by this executor, ready to run. */
@@ -15,6 +16,8 @@ export interface ClaimedWorkflow {
   /** The queue it waited on; null for none. */
   readonly queue: string | null;
   readonly input: EncodedValue;
+  /** When it is cancelled unless it has ended; null for never. */
+  readonly deadline: Date | null;
 }
 
 /** A queue to claim from, and how many of its workflows this executor has at work. */
@@ -86,7 +89,7 @@ export interface Debounce {
 }
 
 /** What replaces a workflow that waits. */
-export interface Replacement extends Placement {
+export interface Replacement extends Placement, TimeLimit {
   readonly workflowId: string;
   readonly name: string;
   readonly input: EncodedValue;

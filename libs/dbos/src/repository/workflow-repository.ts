@@ -1,14 +1,16 @@
 /** The durable life of a workflow: begun, settled, cancelled, resumed, read. */
 import type { EncodedValue } from '../core/serialization/serializer.js';
 import type { Owner } from '../core/owner.js';
+import type { CancelReason } from '../core/errors.js';
 import type { Placement } from '../core/queue.js';
 import type { TerminalStatus, WorkflowStatus } from '../core/status.js';
+import type { TimeLimit } from '../core/time-limit.js';
 
 /**
  * A workflow to be started. With an executor it is PENDING and owned at epoch 1, without one it is ENQUEUED, or DELAYED
  * until its time comes.
  */
-export interface NewWorkflow extends Partial<Placement> {
+export interface NewWorkflow extends Partial<Placement>, TimeLimit {
   readonly id: string;
   readonly name: string;
   readonly input: EncodedValue;
@@ -60,6 +62,8 @@ export interface WorkflowOutcome {
   readonly status: TerminalStatus;
   readonly output: EncodedValue | null;
   readonly error: EncodedValue | null;
+  /** Of one that is CANCELLED. */
+  readonly cancelReason?: CancelReason | null;
 }
 
 /** A workflow as it stands in the database. */
@@ -83,6 +87,10 @@ export interface WorkflowRecord {
   readonly output: EncodedValue | null;
   readonly error: EncodedValue | null;
   readonly wakeAt: Date | null;
+  readonly timeoutMs: number | null;
+  readonly deadline: Date | null;
+  readonly cancelReason: CancelReason | null;
+  readonly forkedFrom: string | null;
   readonly createdAt: Date;
   readonly startedAt: Date | null;
   readonly completedAt: Date | null;
@@ -142,12 +150,6 @@ export interface WorkflowRepository {
 
   /** Of the given workflows, those that have an outcome, and the ids that do not exist. */
   outcomes(ids: readonly string[]): Promise<{ ended: WorkflowOutcome[]; missing: string[] }>;
-
-  /** Ends every given workflow that has no outcome yet as CANCELLED; returns the ids it changed. */
-  cancel(ids: readonly string[]): Promise<string[]>;
-
-  /** Sends every given workflow that has neither succeeded nor failed back to ENQUEUED with a fresh budget of recoveries. */
-  resume(ids: readonly string[]): Promise<string[]>;
 
   /** Sends SUSPENDED workflows of these names back to ENQUEUED; a redeploy may have brought the code they need. */
   resumeSuspended(names: readonly string[]): Promise<string[]>;
