@@ -10,8 +10,14 @@ import { hostname } from 'node:os';
 import { PrismaPg } from '@prisma/adapter-pg';
 import pg from 'pg';
 import type { QueueLimits } from '../../libs/dbos/src/core/queue.js';
+import { WORKFLOW_STATUSES } from '../../libs/dbos/src/core/status.js';
 import type { Owner } from '../../libs/dbos/src/core/owner.js';
 import { PrismaCheckpointRepository } from '../../libs/dbos/src/prisma/prisma-checkpoint-repository.js';
+import type {
+  CountLook,
+  ListingLook,
+  WorkflowFilter,
+} from '../../libs/dbos/src/repository/listing-repository.js';
 import type { NewStep } from '../../libs/dbos/src/repository/step-repository.js';
 import type { NewWorkflow } from '../../libs/dbos/src/repository/workflow-repository.js';
 import { PrismaClient } from '../../sample-app/src/generated/prisma/client.js';
@@ -40,8 +46,11 @@ const MOST_ENTRIES: Readonly<Record<string, number>> = {
   'the counts of a queue': 5 * 10_000,
   'a resumption of nothing suspended': 2 * 10_000, // once in a launch
   'a resumption of what is suspended': 2 * 10_000,
-  'a page of the newest': 2 * 10_000, // of a small table that was never analysed
 };
+
+/** Looks for workflows by what no index serves go along the order of arrival, two thousand of each status at a time. */
+const LOOKS: Reads = { scans: 0, scannedRows: 0, entries: 25_000, blocks: 40_000 };
+const IS_LOOK = /^(workflows|a count) /;
 
 /** All of them, for a statement. */
 const GROWN = GROWING.map((table) => `dbos.${table}`).join(', ');
@@ -119,6 +128,35 @@ async function queueOf({ repository, unique }: Stage, limits: QueueLimits = {}):
 }
 
 const TOPIC = 'topic';
+const EVERYTHING = { statuses: WORKFLOW_STATUSES } as const;
+
+const minutesAgo = (minutes: number): Date => new Date(Date.now() - minutes * 60_000);
+
+type Asked<L extends ListingLook | CountLook> = Partial<Omit<L, 'filter'>> & {
+  readonly filter?: Partial<WorkflowFilter>;
+};
+
+/** One look for a page of 50. */
+function listing({ filter, ...look }: Asked<ListingLook>): Operation {
+  const rest = {
+    order: 'newest',
+    limit: 50,
+    breadth: 2_000,
+    loadInput: false,
+    loadOutput: false,
+  } as const;
+  return async ({ repository }) =>
+    () =>
+      repository.listings.list({ ...rest, ...look, filter: { ...EVERYTHING, ...filter } });
+}
+
+function counting({ filter, ...look }: Asked<CountLook>): Operation {
+  const rest = { groupBy: [], bucketMs: undefined };
+  return async ({ repository }) =>
+    () =>
+      repository.listings.count({ ...rest, ...look, filter: { ...EVERYTHING, ...filter } });
+}
+
 const PARKED = { status: 'DELAYED', wakeAt: undefined, topics: [TOPIC] } as const;
 
 const messageTo = (workflowId: string) => ({ workflowId, topic: TOPIC, message: TEXT });
@@ -265,9 +303,43 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
   'the histories of claimed workflows': async ({ repository }) => {
     return () => repository.steps.history(many(64).map((n) => `history ${n + 1}`));
   },
-  'a page of the newest': async ({ repository }) => {
-    return () => repository.workflows.list({ statuses: ['SUCCESS', 'ERROR'], limit: 50 });
-  },
+  'a page of the newest': listing({ breadth: 50 }),
+  'a page of the oldest': listing({ breadth: 50, order: 'oldest' }),
+  'a page of some statuses': listing({ breadth: 50, filter: { statuses: ['SUCCESS', 'ERROR'] } }),
+  'workflows by ids': listing({ filter: { ids: many(200).map((n) => `history ${n + 1}`) } }),
+  'workflows by an id prefix': listing({ filter: { idPrefix: 'history 77' } }),
+  'workflows by an id prefix that many have': listing({ filter: { idPrefix: 'hist' } }),
+  'workflows by a name': listing({ filter: { names: ['Name 3'] } }),
+  'workflows by a name that few have': listing({ filter: { names: ['Name of nobody'] } }),
+  'workflows by their queue': listing({ filter: { queues: ['of nobody'], onQueue: true } }),
+  'workflows by their executor': listing({ filter: { executorIds: ['executor 7'] } }),
+  'workflows by a version': listing({ filter: { applicationVersions: ['of nobody'] } }),
+  'the children of workflows': listing({ filter: { parentIds: ['history 9', 'history 19'] } }),
+  'workflows that are children': listing({ filter: { hasParent: true } }),
+  'the forks of a workflow': listing({ filter: { forkedFrom: ['history 9'] } }),
+  'workflows that are forks': listing({ filter: { isFork: true } }),
+  'workflows by a deduplication id': listing({ filter: { deduplicationId: 'of nobody' } }),
+  'workflows that have failed': listing({ filter: { statuses: ['ERROR'], hasError: true } }),
+  'workflows by attributes': listing({ filter: { attributes: { customer: 40 } } }),
+  'workflows by attributes and more': listing({
+    filter: { attributes: { customer: 40 }, names: ['Name 3'], statuses: ['SUCCESS'] },
+  }),
+  'workflows by attributes of nobody': listing({ filter: { attributes: { customer: -1 } } }),
+  'workflows of the last minutes': listing({ filter: { createdAfter: minutesAgo(10) } }),
+  'workflows of long ago': listing({ filter: { createdBefore: minutesAgo(100_000_000) } }),
+  'workflows by their start': listing({
+    filter: { startedAfter: minutesAgo(200), startedBefore: minutesAgo(100) },
+  }),
+  'workflows by their end': listing({
+    filter: { completedAfter: minutesAgo(200), completedBefore: minutesAgo(100) },
+  }),
+  'workflows with their payloads': listing({ loadInput: true, loadOutput: true }),
+  'a count of the newest': counting({ groupBy: ['status', 'name', 'queue'] }),
+  'a count in periods of time': counting({ groupBy: [], bucketMs: 60_000 }),
+  'a count of what has attributes': counting({
+    filter: { attributes: { customer: 40 } },
+    groupBy: ['status'],
+  }),
   'the recovery report': async ({ repository, place }) => {
     await place({ status: 'ENQUEUED', count: 10 });
     await place({ status: 'DELAYED', count: 10 });
@@ -626,7 +698,9 @@ const SIZES = [20_000, LARGE];
       for (const [name, operation] of Object.entries(OPERATIONS)) {
         const reads = await session.readsOf(operation);
         if (FIGURES) process.stdout.write(`${name}: ${JSON.stringify(reads)}\n`);
-        const most = { ...MOST, entries: MOST_ENTRIES[name] ?? MOST.entries };
+        const most = IS_LOOK.test(name)
+          ? LOOKS
+          : { ...MOST, entries: MOST_ENTRIES[name] ?? MOST.entries };
         const kinds = Object.keys(most) as Array<keyof Reads>;
         if (kinds.some((kind) => reads[kind] > most[kind])) found[name] = reads;
       }

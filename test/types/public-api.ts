@@ -12,8 +12,10 @@ import {
   type ScheduleService,
   type StepContext,
   type WorkflowContext,
+  type WorkflowCounts,
   type WorkflowEventType,
   type WorkflowHandle,
+  type WorkflowPageReport,
   type WorkflowService,
   type WorkflowStatusReport,
 } from 'nestjs-dbos';
@@ -157,6 +159,23 @@ export async function streamsAreTyped(): Promise<void> {
   same<typeof types, Observable<WorkflowEventType>>(true);
   // @ts-expect-error: an offset is a number
   workflows.readStream('id', 'progress', { fromOffset: '2' });
+}
+
+export async function listsAndCountsAreTyped(): Promise<void> {
+  const page = await workflows.list({
+    status: ['ERROR', 'CANCELLED'],
+    attributes: { customer: { tier: 'gold' } },
+    createdAfter: new Date(),
+    loadInput: true,
+  });
+  same<typeof page, WorkflowPageReport>(true);
+  const counts = await workflows.count({ groupBy: ['name', 'status'], bucket: '1h' });
+  same<typeof counts, WorkflowCounts>(true);
+  await workflows.steps('id', { limit: 10, after: '3.0.2' });
+  // @ts-expect-error: no such status
+  await workflows.list({ status: 'DONE' });
+  // @ts-expect-error: nothing to group by
+  await workflows.count({ groupBy: 'colour' });
 }
 
 export async function resolvedProvidersAreTyped(): Promise<void> {

@@ -16,6 +16,7 @@ import type { Flow } from './flow.js';
 import type { Messages } from './messages.js';
 import { WorkflowHandle, type HandleParts } from './handle.js';
 import type { Lifecycle } from './lifecycle.js';
+import { countWorkflows, type CountQuery, type WorkflowCounts } from './counting.js';
 import { listWorkflows, type ListQuery, type WorkflowPageReport } from './listing.js';
 import { operation } from './operation.js';
 import type { QueueRegistry } from './queue-registry.js';
@@ -34,7 +35,7 @@ import type { StartOptions } from './starter.js';
 import type { Streams } from './streams.js';
 import type { Tokens } from './tokens.js';
 import type { Updates } from './updates.js';
-import { stepReport, type StepReport } from './step-report.js';
+import { checkedStepQuery, stepReport, type StepQuery, type StepReport } from './step-report.js';
 
 /** How recovery stands here, and what is unfinished in the whole database. */
 export interface RecoveryReport extends RecoveryCounts, UnfinishedCounts {
@@ -234,20 +235,25 @@ export class Engine {
   }
 
   /** The recorded steps of a workflow, in order; empty when it has none or does not exist. */
-  async steps(workflowId: string): Promise<StepReport[]> {
+  async steps(workflowId: string, query: StepQuery = {}): Promise<StepReport[]> {
     const id = assertIdentifier('A workflow id', workflowId);
     return this.operation('workflows.steps', async () => {
-      const records = await this.repository.steps.list(id);
+      const records = await this.repository.steps.list(id, checkedStepQuery(query));
       return records.map((record) => stepReport(record, this.parts.common.codec));
     });
   }
 
-  /** Workflows, the newest first. @throws InvalidArgumentError */
+  /** Workflows, a page at a time. @throws InvalidArgumentError */
   async list(query: ListQuery): Promise<WorkflowPageReport> {
     const { codec } = this.parts.common;
     return this.operation('workflows.list', () =>
-      listWorkflows(this.repository.workflows, codec, query),
+      listWorkflows(this.repository.listings, codec, query),
     );
+  }
+
+  /** How many workflows there are, by what they have in common. @throws InvalidArgumentError */
+  async count(query: CountQuery): Promise<WorkflowCounts> {
+    return this.operation('workflows.count', () => countWorkflows(this.repository.listings, query));
   }
 
   /** Ends workflows that have no outcome yet as CANCELLED; returns the ids it changed. */

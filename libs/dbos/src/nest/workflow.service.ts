@@ -3,6 +3,7 @@ import { Injectable, type Type } from '@nestjs/common';
 import { Observable } from 'rxjs';
 import type { EventKey, Topic } from '../core/schema.js';
 import type { EnqueueOptions } from '../core/queue.js';
+import type { CountQuery, WorkflowCounts } from '../engine/counting.js';
 import type { DebounceOptions } from '../engine/debouncer.js';
 import { Engine, type RecoveryReport } from '../engine/engine.js';
 import type { GetEventOptions } from '../engine/events.js';
@@ -12,7 +13,7 @@ import type { LiveValues } from '../engine/live-values.js';
 import type { SendOptions } from '../engine/messages.js';
 import type { ListQuery, WorkflowPageReport } from '../engine/listing.js';
 import type { StartOptions } from '../engine/starter.js';
-import type { StepReport } from '../engine/step-report.js';
+import type { StepQuery, StepReport } from '../engine/step-report.js';
 import type { ReadStreamOptions } from '../engine/streams.js';
 import { WorkflowBinder } from './workflow-binder.js';
 import { methodsOf, type Executing, type Starting } from './workflow-methods.js';
@@ -145,9 +146,31 @@ export class WorkflowService {
     return this.engine.tokens.decide('workflows.rejectToken', token, { reason });
   }
 
-  /** Workflows, the newest first: those in one status, or all. @throws InvalidArgumentError */
+  /**
+   * Workflows, the newest first, a page at a time: all, or those that have everything that is asked for.
+   *
+   * @example
+   * ```ts
+   * const { workflows, next } = await this.workflows.list({ status: 'ERROR', attributes: { customer: 7 }, limit: 20 });
+   * ```
+   * @throws InvalidArgumentError
+   */
   list(query: ListQuery = {}): Promise<WorkflowPageReport> {
     return this.engine.list(query);
+  }
+
+  /**
+   * How many workflows there are, by status, name, queue, executor, version or time of creation, and how long they have
+   * waited and taken at most.
+   *
+   * @example
+   * ```ts
+   * const { groups } = await this.workflows.count({ groupBy: ['name', 'status'], createdAfter: yesterday, bucket: '1h' });
+   * ```
+   * @throws InvalidArgumentError
+   */
+  count(query: CountQuery = {}): Promise<WorkflowCounts> {
+    return this.engine.count(query);
   }
 
   /** A reference to a workflow that any process may have started. @throws InvalidArgumentError */
@@ -173,9 +196,9 @@ export class WorkflowService {
     return this.engine.streams.read<T>(workflowId, key, options);
   }
 
-  /** The recorded steps of a workflow, in order. */
-  steps(workflowId: string): Promise<StepReport[]> {
-    return this.engine.steps(workflowId);
+  /** The recorded steps of a workflow, in order; none when there is no such workflow. @throws InvalidArgumentError */
+  steps(workflowId: string, query: StepQuery = {}): Promise<StepReport[]> {
+    return this.engine.steps(workflowId, query);
   }
 
   /** Cancels workflows that have no outcome yet; returns the ids it changed. */

@@ -11,6 +11,7 @@ import { CHANNEL, PostgresNotifier } from './postgres-notifier.js';
 import { PostgresSession } from './postgres-session.js';
 import { PrismaEventRepository } from './prisma-event-repository.js';
 import { PrismaExecutorRepository } from './prisma-executor-repository.js';
+import { PrismaListingRepository } from './prisma-listing-repository.js';
 import { PrismaMessageRepository } from './prisma-message-repository.js';
 import { PrismaQueueRepository } from './prisma-queue-repository.js';
 import { PrismaScheduleRepository } from './prisma-schedule-repository.js';
@@ -55,6 +56,7 @@ export class PrismaCheckpointRepository extends CheckpointRepository {
   readonly messages: PrismaMessageRepository;
   readonly events: PrismaEventRepository;
   readonly tokens: PrismaTokenRepository;
+  readonly listings: PrismaListingRepository;
   private readonly database: Database;
   readonly notifier: PostgresNotifier;
   private session: PostgresSession | undefined;
@@ -88,6 +90,7 @@ export class PrismaCheckpointRepository extends CheckpointRepository {
     this.messages = new PrismaMessageRepository(database);
     this.events = new PrismaEventRepository(database);
     this.tokens = new PrismaTokenRepository(database);
+    this.listings = new PrismaListingRepository(database);
     this.executors = new PrismaExecutorRepository(database, () => this.session);
     const listens = (): boolean => this.session?.isListening ?? false;
     this.notifier = new PostgresNotifier({ database, clock, logger, listens });

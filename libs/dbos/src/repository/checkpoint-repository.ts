@@ -7,6 +7,7 @@
  */
 import type { EventRepository } from './event-repository.js';
 import type { ExecutorRepository } from './executor-repository.js';
+import type { ListingRepository } from './listing-repository.js';
 import type { MessageRepository } from './message-repository.js';
 import type { Notifier } from './notifier.js';
 import type { QueueRepository } from './queue-repository.js';
@@ -27,6 +28,7 @@ export abstract class CheckpointRepository {
   abstract readonly messages: MessageRepository;
   abstract readonly events: EventRepository;
   abstract readonly tokens: TokenRepository;
+  abstract readonly listings: ListingRepository;
   /** Not durable, and apart from the rest. */
   abstract readonly notifier: Notifier;
 
