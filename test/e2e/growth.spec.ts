@@ -157,6 +157,22 @@ function counting({ filter, ...look }: Asked<CountLook>): Operation {
       repository.listings.count({ ...rest, ...look, filter: { ...EVERYTHING, ...filter } });
 }
 
+function explanation(prepared: (stage: Stage) => Promise<string>): Operation {
+  return async (stage) => {
+    const workflowId = await prepared(stage);
+    return () => stage.repository.explanations.facts(workflowId);
+  };
+}
+
+/** None of the history ended so. */
+const REMOVAL = {
+  outcome: 'MAX_RECOVERY_ATTEMPTS_EXCEEDED',
+  maxAgeMs: undefined,
+  keptFrom: undefined,
+  after: undefined,
+  size: 500,
+} as const;
+
 const PARKED = { status: 'DELAYED', wakeAt: undefined, topics: [TOPIC] } as const;
 
 const messageTo = (workflowId: string) => ({ workflowId, topic: TOPIC, message: TEXT });
@@ -340,6 +356,54 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
     filter: { attributes: { customer: 40 } },
     groupBy: ['status'],
   }),
+  'an explanation of a finished workflow': explanation(async () => 'history 9'),
+  'an explanation of what runs': explanation(async (stage) => {
+    const [owner] = await owned(stage);
+    await stage.repository.steps.record(owner!, newStep(0));
+    return owner!.workflowId;
+  }),
+  'an explanation of what waits': explanation(async ({ place }) => {
+    await place({ status: 'ENQUEUED', count: 64 });
+    return (await place({ status: 'ENQUEUED', count: 1 }))[0]!;
+  }),
+  'an explanation of what waits on a queue': explanation(async (stage) => {
+    const queue = await queueOf(stage, {
+      concurrency: 1,
+      rateLimit: { limit: 1, periodMs: 60_000 },
+    });
+    await joined(stage);
+    await stage.place({ status: 'PENDING', count: 64, executorId: EXECUTOR, queue });
+    await stage.place({ status: 'ENQUEUED', count: 64, queue });
+    return (await stage.place({ status: 'ENQUEUED', count: 1, queue }))[0]!;
+  }),
+  'an explanation of what waits in a partition': explanation(async (stage) => {
+    const queue = await queueOf(stage, { partition: { concurrency: 1 } });
+    await stage.place({ status: 'PENDING', count: 64, executorId: EXECUTOR, queue, partitions: 2 });
+    return (await stage.place({ status: 'ENQUEUED', count: 64, queue, partitions: 2 }))[63]!;
+  }),
+  'a removal of what has ended': async ({ repository, place }) => {
+    await place({ status: 'MAX_RECOVERY_ATTEMPTS_EXCEEDED', count: 250 });
+    return () => repository.retention.remove({ ...REMOVAL, maxAgeMs: 0 });
+  },
+  'a removal of nothing': async ({ repository, place }) => {
+    await place({ status: 'MAX_RECOVERY_ATTEMPTS_EXCEEDED', count: 10 });
+    return () => repository.retention.remove({ ...REMOVAL, maxAgeMs: 3_600_000, keptFrom: '0' });
+  },
+  'a look for the newest that are kept': async ({ repository }) => {
+    return () => repository.retention.oldestKept('SUCCESS', 1_000);
+  },
+  'an export': async ({ repository }) => {
+    return () => repository.archives.export('history 9', { children: true, atMost: 100 });
+  },
+  'an import': async ({ repository, unique }) => {
+    const [entry] = (await repository.archives.export('history 6', {
+      children: false,
+      atMost: 1,
+    }))!;
+    const workflow = { ...entry!.workflow, id: unique() };
+    const archived = [{ workflow, steps: [], messages: [], events: [], streams: [], tokens: [] }];
+    return () => repository.archives.import(archived);
+  },
   'the recovery report': async ({ repository, place }) => {
     await place({ status: 'ENQUEUED', count: 10 });
     await place({ status: 'DELAYED', count: 10 });

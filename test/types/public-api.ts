@@ -178,6 +178,39 @@ export async function listsAndCountsAreTyped(): Promise<void> {
   await workflows.count({ groupBy: 'colour' });
 }
 
+/** Every reason can be told from the others, and none is left out. */
+export async function explanationsAreTyped(): Promise<string | null> {
+  const { reason } = await workflows.explain('id');
+  switch (reason.kind) {
+    case 'ended':
+    case 'dead-lettered':
+    case 'retrying':
+      return reason.error;
+    case 'suspended':
+      return reason.difference;
+    case 'waiting-for-message':
+      return reason.messages.map(({ kind }) => kind).join();
+    case 'waiting-for-workflow':
+    case 'waiting-for-event':
+      return reason.workflowId;
+    case 'sleeping':
+    case 'delayed':
+      return reason.until.toISOString();
+    case 'owner-dead':
+    case 'running-step':
+    case 'running':
+      return reason.executorId;
+    case 'no-executor':
+    case 'queue-paused':
+    case 'queue-full':
+    case 'rate-limited':
+    case 'waiting-for-turn':
+      return reason.queue;
+    default:
+      return reason satisfies never;
+  }
+}
+
 export async function resolvedProvidersAreTyped(): Promise<void> {
   const checkout = await flow.resolve(Checkout);
   same<typeof checkout, Checkout>(true);

@@ -25,6 +25,7 @@ import { Recovery } from './recovery.js';
 import { Receiver } from './receiver.js';
 import { RecoveryLog } from './recovery-log.js';
 import { WorkflowRegistry } from './registry.js';
+import { Retention } from './retention.js';
 import { RunScopes } from './run-scope.js';
 import { Sender } from './sender.js';
 import { Sleeper } from './sleep.js';
@@ -42,7 +43,7 @@ export function assemble(options: ResolvedEngineOptions, repository: CheckpointR
   const { clock, random, logger, pollIntervalMs } = options;
   const loop = { clock, random, logger };
   const polled = { ...loop, intervalMs: pollIntervalMs };
-  const lifecycle = new Lifecycle(clock, (workflowId) => statuses.changed(workflowId));
+  const lifecycle = new Lifecycle(clock, (workflowId) => follow.statuses.changed(workflowId));
   const common = { ...commonParts(options, repository, () => dispatcher), lifecycle };
   const { lease, time, notifier } = common;
   const executor: Executor = new Executor({
@@ -78,7 +79,7 @@ export function assemble(options: ResolvedEngineOptions, repository: CheckpointR
     },
     loop,
   );
-  const { streams, statuses }: Followed = followed(common, polled, outcomes);
+  const follow: Followed = followed(common, polled, outcomes);
   notifier.subscribe('work', () => dispatcher.wake());
   // Whoever hears of others, or hears nothing any more, shows itself alive: its lock alone says so no longer.
   notifier.subscribe('executor', () => membership.wake());
@@ -93,8 +94,8 @@ export function assemble(options: ResolvedEngineOptions, repository: CheckpointR
     debouncer,
     recoveryLoop,
     membership,
-    streams,
-    statuses,
+    ...follow,
+    retention: retentionOf(options, repository),
     flow,
     ...exchange(options, { ...common, dispatcher }),
   };
@@ -182,6 +183,13 @@ function followed(
     statuses.changed(workflowId);
   });
   return { streams, statuses };
+}
+
+function retentionOf(
+  { retention: rules, clock, random, logger }: ResolvedEngineOptions,
+  { retention }: CheckpointRepository,
+): Retention | undefined {
+  return rules && new Retention({ retention, rules, logger }, { clock, random, logger });
 }
 
 function flowWith(

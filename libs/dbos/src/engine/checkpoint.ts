@@ -3,6 +3,7 @@
  * The only caller of `WorkflowRun.record`, and thereby of `steps.record`.
  */
 import type { NewEvent } from '../repository/step-repository.js';
+import type { Activity, Awaited } from './activities.js';
 import type { RecordedOutcome } from './outcome.js';
 import type { RunScope } from './run-scope.js';
 
@@ -28,6 +29,8 @@ export interface OperationReport {
   recorded?: RecordedOutcome;
   /** To be set in one commit with the record. */
   event?: NewEvent;
+  /** What it waits for, as long as it is under way. */
+  awaits?: Awaited;
 }
 
 /** @param stepId taken earlier by operations that need several ids; otherwise taken now, before any await */
@@ -38,6 +41,7 @@ export async function checkpoint<T>(
 ): Promise<T> {
   const { run, sequence } = scope;
   const { name, effect = true, produce } = operation;
+  let activity: Activity | undefined;
   run.enter();
   try {
     const recalled = run.recall<T>(stepId, name);
@@ -50,6 +54,8 @@ export async function checkpoint<T>(
       childWorkflowId: undefined,
       isRecorded: false,
     };
+    activity = { stepId, name, startedAt, report };
+    run.activities.begin(activity);
     const outcome = await run.codec.settle(() => produce(stepId, report), `result of ${name}`);
     run.assertGoing(sequence); // interrupted meanwhile, or the branch lost its race: nothing more is recorded
     if (report.isRecorded) return outcome.unwrap();
@@ -66,6 +72,7 @@ export async function checkpoint<T>(
     });
     return outcome.unwrap();
   } finally {
+    if (activity) run.activities.end(activity);
     run.leave();
     const forgotten = run.untilForgotten(sequence);
     if (forgotten) await forgotten; // even an await of nothing has its price, and every step would pay it

@@ -1,8 +1,16 @@
 /** The engine: put together from its parts, launched, used and shut down. Knows neither Nest nor Prisma. */
-import { EngineNotRunningError, RunCancelledError } from '../core/errors.js';
+import { EngineNotRunningError, InvalidArgumentError, RunCancelledError } from '../core/errors.js';
 import { assertIdentifier } from '../core/identifiers.js';
 import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
 import type { UnfinishedCounts } from '../repository/workflow-repository.js';
+import {
+  exportWorkflow,
+  importWorkflows,
+  type ExportOptions,
+  type ImportOptions,
+  type ImportReport,
+  type WorkflowArchive,
+} from './archive.js';
 import { assemble, type Assembly } from './assembly.js';
 import type { DebounceOptions } from './debouncer.js';
 import {
@@ -12,6 +20,7 @@ import {
   type ResolvedEngineOptions,
 } from './engine-options.js';
 import type { Events } from './events.js';
+import { explainWorkflow, type WorkflowExplanation } from './explanation.js';
 import type { Flow } from './flow.js';
 import type { Messages } from './messages.js';
 import { WorkflowHandle, type HandleParts } from './handle.js';
@@ -28,6 +37,7 @@ import {
   type WorkflowOptions,
   type WorkflowRegistry,
 } from './registry.js';
+import type { RemovedCounts, RetentionReport } from './retention.js';
 import type { RunScopes } from './run-scope.js';
 import { Schedules } from './schedules.js';
 import { Shutdown } from './shutdown.js';
@@ -185,6 +195,7 @@ export class Engine {
     outcomes.start();
     streams.watch.start();
     statuses.start();
+    this.parts.retention?.start();
     if (!this.options.runWorkflows) return;
     common.slots.open();
     dispatcher.start();
@@ -256,6 +267,18 @@ export class Engine {
     return this.operation('workflows.count', () => countWorkflows(this.repository.listings, query));
   }
 
+  /** Why a workflow is where it is. @throws WorkflowNotFoundError */
+  async explain(workflowId: string): Promise<WorkflowExplanation> {
+    const id = assertIdentifier('A workflow id', workflowId);
+    const { executor, common } = this.parts;
+    const parts = {
+      explanations: this.repository.explanations,
+      codec: common.codec,
+      activitiesOf: () => executor.runsOf(id).find((run) => !run.interruption)?.activities,
+    };
+    return this.operation('workflows.explain', () => explainWorkflow(parts, id));
+  }
+
   /** Ends workflows that have no outcome yet as CANCELLED; returns the ids it changed. */
   async cancel(workflowIds: readonly string[]): Promise<string[]> {
     this.scopes.outsideSteps('Cancelling a workflow');
@@ -282,6 +305,38 @@ export class Engine {
       for (const id of resumed) this.parts.statuses.changed(id);
       return resumed;
     });
+  }
+
+  /** A workflow with its history, as JSON. @throws WorkflowNotFoundError, InvalidArgumentError */
+  async export(workflowId: string, options: ExportOptions = {}): Promise<WorkflowArchive> {
+    const id = assertIdentifier('A workflow id', workflowId);
+    return this.operation('workflows.export', () =>
+      exportWorkflow(this.repository.archives, id, options),
+    );
+  }
+
+  /** Takes exported workflows in. Once they are here, a repetition changes nothing. */
+  async import(archive: WorkflowArchive, options: ImportOptions = {}): Promise<ImportReport> {
+    return this.operation('workflows.import', async () => {
+      const report = await importWorkflows(this.repository.archives, archive, options);
+      if (report.enqueued.length > 0) this.parts.dispatcher.stirred();
+      return report;
+    });
+  }
+
+  /** What retention has removed here; undefined when none is configured. */
+  get retention(): RetentionReport | undefined {
+    return this.parts.retention?.report();
+  }
+
+  /** Removes now what is to be removed. @throws InvalidArgumentError when no retention is configured */
+  async applyRetention(): Promise<RemovedCounts> {
+    const { retention } = this.parts;
+    if (!retention)
+      throw new InvalidArgumentError(
+        'No retention is configured. Give DbosModule.forRoot({ retention: { maxAge: … } }).',
+      );
+    return this.operation('workflows.applyRetention', () => retention.finishSweep());
   }
 
   async recovery(): Promise<RecoveryReport> {
@@ -313,6 +368,7 @@ export class Engine {
     const { repository, parts, options } = this;
     const { outcomes, streams, statuses, arrivals } = parts;
     this.schedules.scheduler.halt();
+    parts.retention?.halt();
     if (wasLaunched) {
       await new Shutdown({ ...parts, ...parts.common }, options.clock).run({ drainMs, graceMs });
     }

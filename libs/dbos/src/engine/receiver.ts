@@ -31,6 +31,7 @@ interface Receiving extends Wanted {
   readonly scope: RunScope;
   readonly stepId: string;
   readonly waiting: Waiting;
+  readonly report: OperationReport;
 }
 
 const DEADLINE = 'flow.recv deadline';
@@ -51,7 +52,8 @@ export class Receiver {
       const awaited = { kind: 'message', workflowId: scope.run.id, name: topic } as const;
       const waiting = this.parts.arrivals.register(awaited);
       try {
-        report.recorded = await this.reception({ ...wanted, scope, stepId, waiting }, deadlineId);
+        const receiving = { ...wanted, scope, stepId, waiting, report };
+        report.recorded = await this.reception(receiving, deadlineId);
       } finally {
         waiting.end();
       }
@@ -64,6 +66,7 @@ export class Receiver {
     const { scope, untilMs } = receiving;
     const recalled = scope.run.recall<number>(deadlineId, DEADLINE);
     const deadlineMs = recalled?.unwrap() ?? untilMs;
+    receiving.report.awaits = { kind: 'message', topic: receiving.topic, untilMs: deadlineMs };
     const isTimeUp = deadlineMs <= this.parts.time.nowMs();
     const found = await this.look(receiving, { isTimeUp });
     if (found) return found;

@@ -3,15 +3,23 @@ import { Injectable, type Type } from '@nestjs/common';
 import { Observable } from 'rxjs';
 import type { EventKey, Topic } from '../core/schema.js';
 import type { EnqueueOptions } from '../core/queue.js';
+import type {
+  ExportOptions,
+  ImportOptions,
+  ImportReport,
+  WorkflowArchive,
+} from '../engine/archive.js';
 import type { CountQuery, WorkflowCounts } from '../engine/counting.js';
 import type { DebounceOptions } from '../engine/debouncer.js';
 import { Engine, type RecoveryReport } from '../engine/engine.js';
+import type { WorkflowExplanation } from '../engine/explanation.js';
 import type { GetEventOptions } from '../engine/events.js';
 import type { WorkflowHandle } from '../engine/handle.js';
 import type { WorkflowEvent } from '../engine/lifecycle.js';
 import type { LiveValues } from '../engine/live-values.js';
 import type { SendOptions } from '../engine/messages.js';
 import type { ListQuery, WorkflowPageReport } from '../engine/listing.js';
+import type { RemovedCounts, RetentionReport } from '../engine/retention.js';
 import type { StartOptions } from '../engine/starter.js';
 import type { StepQuery, StepReport } from '../engine/step-report.js';
 import type { ReadStreamOptions } from '../engine/streams.js';
@@ -201,6 +209,21 @@ export class WorkflowService {
     return this.engine.steps(workflowId, query);
   }
 
+  /**
+   * Why a workflow is not progressing, or that it is: as data, to switch over, and in one sentence.
+   *
+   * @example
+   * ```ts
+   * const { reason, sentence } = await this.workflows.explain(orderId);
+   * // Workflow "order-7" (CheckoutWorkflow.run) waits for a message on topic "approval" until 2026-03-01T12:00:00.000Z.
+   * if (reason.kind === 'waiting-for-message') remind(reason.messages, reason.until);
+   * ```
+   * @throws WorkflowNotFoundError
+   */
+  explain(workflowId: string): Promise<WorkflowExplanation> {
+    return this.engine.explain(workflowId);
+  }
+
   /** Cancels workflows that have no outcome yet; returns the ids it changed. */
   cancel(...workflowIds: string[]): Promise<string[]> {
     return this.engine.cancel(workflowIds);
@@ -209,6 +232,41 @@ export class WorkflowService {
   /** Lets cancelled, set aside, suspended or delayed workflows go on now; returns the ids it changed. */
   resume(...workflowIds: string[]): Promise<string[]> {
     return this.engine.resume(workflowIds);
+  }
+
+  /**
+   * A workflow with its whole history, and with its descendants where they are wanted, as JSON.
+   *
+   * @example
+   * ```ts
+   * await writeFile(`${id}.json`, JSON.stringify(await this.workflows.export(id, { children: true })));
+   * ```
+   * @throws WorkflowNotFoundError; InvalidArgumentError when there are more than 1,000 of them
+   */
+  export(workflowId: string, options: ExportOptions = {}): Promise<WorkflowArchive> {
+    return this.engine.export(workflowId, options);
+  }
+
+  /**
+   * Takes exported workflows in, all or none; those that are here already are left as they are. Workflows that have not
+   * ended are refused unless `unfinished` says that they go on here.
+   * @throws ArchiveFormatError, ArchiveVersionError, ArchiveConflictError, ArchiveUnfinishedError; nothing was written
+   */
+  import(archive: WorkflowArchive, options: ImportOptions = {}): Promise<ImportReport> {
+    return this.engine.import(archive, options);
+  }
+
+  /** What retention has removed in this process; undefined when none is configured. */
+  retention(): RetentionReport | undefined {
+    return this.engine.retention;
+  }
+
+  /**
+   * Removes now, and at full speed, what the configured retention removes; resolves with how many of each outcome.
+   * @throws InvalidArgumentError when none is configured
+   */
+  applyRetention(): Promise<RemovedCounts> {
+    return this.engine.applyRetention();
   }
 
   /** How recovery stands, and what is unfinished in the whole database. */

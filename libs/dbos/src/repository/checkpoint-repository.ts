@@ -5,12 +5,15 @@
  * Infrastructure faults (a lost connection, a restart, a full disk) are the repository's business: a method waits
  * them out and only rejects for what the caller did, or when the repository is closed.
  */
+import type { ArchiveRepository } from './archive-repository.js';
 import type { EventRepository } from './event-repository.js';
 import type { ExecutorRepository } from './executor-repository.js';
+import type { ExplanationRepository } from './explanation-repository.js';
 import type { ListingRepository } from './listing-repository.js';
 import type { MessageRepository } from './message-repository.js';
 import type { Notifier } from './notifier.js';
 import type { QueueRepository } from './queue-repository.js';
+import type { RetentionRepository } from './retention-repository.js';
 import type { ScheduleRepository } from './schedule-repository.js';
 import type { StepRepository } from './step-repository.js';
 import type { StreamRepository } from './stream-repository.js';
@@ -29,6 +32,9 @@ export abstract class CheckpointRepository {
   abstract readonly events: EventRepository;
   abstract readonly tokens: TokenRepository;
   abstract readonly listings: ListingRepository;
+  abstract readonly explanations: ExplanationRepository;
+  abstract readonly retention: RetentionRepository;
+  abstract readonly archives: ArchiveRepository;
   /** Not durable, and apart from the rest. */
   abstract readonly notifier: Notifier;
 
