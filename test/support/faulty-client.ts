@@ -1,5 +1,8 @@
 // The application's Prisma client with faults between it and the engine: statements counted, failed, or their answers lost.
-import type { PrismaClientLike } from '../../libs/dbos/src/prisma/prisma-client.js';
+import type {
+  PrismaClientLike,
+  PrismaStatements,
+} from '../../libs/dbos/src/prisma/prisma-client.js';
 
 /** When a statement's fault strikes: before it reaches the server, or after the server committed it. */
 type Moment = 'before' | 'after';
@@ -36,15 +39,26 @@ export class FaultyClient {
   readonly client: PrismaClientLike;
 
   constructor(real: PrismaClientLike) {
+    this.client = this.proxyOf(real);
+  }
+
+  /** A transaction as a whole is the statement `TRANSACTION`: its answer is the news that it was committed. */
+  private proxyOf<Client extends PrismaStatements>(real: Client): Client {
     const raw =
       (method: '$queryRaw' | '$executeRaw'): RawQuery =>
       (sql, ...values) =>
         this.pass(sql.join('?'), () =>
           (real[method] as unknown as RawQuery).call(real, sql, ...values),
         );
-    this.client = new Proxy(real, {
+    const transaction: PrismaClientLike['$transaction'] = (work, options) => {
+      const within = (inner: PrismaStatements) => work(this.proxyOf(inner));
+      const run = () => (real as unknown as PrismaClientLike).$transaction(within, options);
+      return this.pass('TRANSACTION', run) as ReturnType<typeof run>;
+    };
+    return new Proxy(real, {
       get: (target, property) => {
         if (property === '$queryRaw' || property === '$executeRaw') return raw(property);
+        if (property === '$transaction') return transaction;
         const value: unknown = Reflect.get(target, property, target);
         return typeof value === 'function' ? value.bind(target) : value;
       },

@@ -1,6 +1,7 @@
 // Applications on one database whose workflows a test writes in place, and that can die in the middle of them.
 import { randomUUID } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
+import { ModuleRef } from '@nestjs/core';
 import { Workflow, WorkflowContext, WorkflowService, type WorkflowHandle } from 'nestjs-dbos';
 import { deferred } from '../../libs/dbos/src/core/deferred.js';
 import { createTestDatabase, type TestDatabase } from './database.js';
@@ -17,6 +18,8 @@ export interface Stage {
   readonly run: () => Promise<unknown>;
   /** Starts a workflow of the same class: inside of a workflow, a child. */
   readonly start: (workflowId?: string) => Promise<WorkflowHandle>;
+  /** A provider of the application it runs in. */
+  readonly get: TestApp['get'];
 }
 
 /** The body of a workflow. */
@@ -31,6 +34,7 @@ export class Scripted {
   constructor(
     private readonly flow: WorkflowContext,
     private readonly workflows: WorkflowService,
+    private readonly container: ModuleRef,
   ) {}
 
   @Workflow({ name: 'Scripted' })
@@ -42,7 +46,8 @@ export class Scripted {
       flow.step('die', ({ signal }) => (this.isFirstLife ? this.until(signal) : undefined));
     const start = (workflowId?: string): Promise<WorkflowHandle> =>
       workflows.start(Scripted, workflowId === undefined ? {} : { workflowId }).run();
-    return script({ flow, workflows, die, run: () => this.run(), start });
+    const get: TestApp['get'] = (type) => this.container.get(type, { strict: false });
+    return script({ flow, workflows, die, run: () => this.run(), start, get });
   }
 
   /** The step's body has begun, so everything recorded before it is durable. */
@@ -82,9 +87,9 @@ export class ScriptedApps {
       providers: [
         {
           provide: Scripted,
-          inject: [WorkflowContext, WorkflowService],
-          useFactory: (flow: WorkflowContext, workflows: WorkflowService) => {
-            const scripted = new Scripted(flow, workflows);
+          inject: [WorkflowContext, WorkflowService, ModuleRef],
+          useFactory: (...parts: ConstructorParameters<typeof Scripted>) => {
+            const scripted = new Scripted(...parts);
             for (const [id, script] of Object.entries(scripts)) scripted.scripts.set(id, script);
             return scripted;
           },

@@ -1,6 +1,7 @@
 /** The public API. */
 export * from './core/errors.js';
 export * from './core/message-errors.js';
+export * from './core/transaction-errors.js';
 export * from './core/schedule-errors.js';
 export {
   ValidationError,
@@ -72,12 +73,14 @@ export { DbosModule } from './nest/dbos.module.js';
 export { DbosHealth, type DbosReadiness } from './nest/dbos-health.js';
 export { DbosHealthController } from './nest/dbos-health.controller.js';
 export { DbosTokensController, type TokenDecision } from './nest/dbos-tokens.controller.js';
-export type { DbosModuleOptions } from './nest/dbos-options.js';
+export type { DbosModuleOptions, TransactionClientOptions } from './nest/dbos-options.js';
 export { DBOS_OPTIONS } from './nest/dbos-options.js';
 export {
   Step,
+  Transaction,
   Workflow,
   type StepDecoratorOptions,
+  type TransactionDecoratorOptions,
   type WorkflowDecoratorOptions,
 } from './nest/decorators.js';
 export { Scheduled, type ScheduledOptions } from './nest/scheduled.js';
@@ -89,5 +92,6 @@ export {
 } from './nest/schedule.service.js';
 export { Queue, type EnqueueItem, type EnqueuingMany } from './nest/queue.js';
 export { InjectQueue, getQueueToken, type QueueAsyncOptions } from './nest/queue-module.js';
+export type { TransactionalClient, TransactionOf } from './nest/transaction-of.js';
 export { WorkflowContext } from './nest/workflow-context.js';
 export { WorkflowService } from './nest/workflow.service.js';

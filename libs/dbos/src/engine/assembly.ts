@@ -35,6 +35,7 @@ import { readStatuses, type StatusWatch } from './status-reader.js';
 import { Streams } from './streams.js';
 import { Watch } from './watch.js';
 import { Tokens } from './tokens.js';
+import { Transactions } from './transactions.js';
 import { Updates } from './updates.js';
 
 export type Assembly = ReturnType<typeof assemble>;
@@ -83,7 +84,6 @@ export function assemble(options: ResolvedEngineOptions, repository: CheckpointR
   notifier.subscribe('work', () => dispatcher.wake());
   // Whoever hears of others, or hears nothing any more, shows itself alive: its lock alone says so no longer.
   notifier.subscribe('executor', () => membership.wake());
-  const flow = flowWith(options, common);
   return {
     common,
     executor,
@@ -96,7 +96,7 @@ export function assemble(options: ResolvedEngineOptions, repository: CheckpointR
     membership,
     ...follow,
     retention: retentionOf(options, repository),
-    flow,
+    ...forWorkflows(options, common),
     ...exchange(options, { ...common, dispatcher }),
   };
 }
@@ -192,10 +192,15 @@ function retentionOf(
   return rules && new Retention({ retention, rules, logger }, { clock, random, logger });
 }
 
-function flowWith(
-  { clock, random, parkAfterMs }: ResolvedEngineOptions,
-  { scopes, time }: { readonly scopes: RunScopes; readonly time: DatabaseTime },
-): Flow {
-  const surroundings = { scopes, clock, random, longWaitMs: parkAfterMs };
-  return new Flow(surroundings, new Sleeper(clock, time, parkAfterMs), new Branches(scopes), time);
+/** What the code of workflows calls. */
+function forWorkflows({ parkAfterMs }: ResolvedEngineOptions, common: CommonParts) {
+  const { scopes, time, clock } = common;
+  const sleeper = new Sleeper(clock, time, parkAfterMs);
+  const flow = new Flow(
+    { ...common, longWaitMs: parkAfterMs },
+    sleeper,
+    new Branches(scopes),
+    time,
+  );
+  return { flow, transactions: new Transactions(common) };
 }

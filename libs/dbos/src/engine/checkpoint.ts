@@ -59,7 +59,7 @@ export async function checkpoint<T>(
     const outcome = await run.codec.settle(() => produce(stepId, report), `result of ${name}`);
     run.assertGoing(sequence); // interrupted meanwhile, or the branch lost its race: nothing more is recorded
     if (report.isRecorded) return outcome.unwrap();
-    if (report.recorded) return run.decode<T>({ stepId, name, ...report.recorded }).unwrap();
+    if (report.recorded) return run.adopt<T>({ stepId, name, ...report.recorded }).unwrap();
     run.record({
       stepId,
       name,

@@ -1,16 +1,8 @@
 /** The engine: put together from its parts, launched, used and shut down. Knows neither Nest nor Prisma. */
-import { EngineNotRunningError, InvalidArgumentError, RunCancelledError } from '../core/errors.js';
+import { EngineNotRunningError, RunCancelledError } from '../core/errors.js';
 import { assertIdentifier } from '../core/identifiers.js';
 import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
 import type { UnfinishedCounts } from '../repository/workflow-repository.js';
-import {
-  exportWorkflow,
-  importWorkflows,
-  type ExportOptions,
-  type ImportOptions,
-  type ImportReport,
-  type WorkflowArchive,
-} from './archive.js';
 import { assemble, type Assembly } from './assembly.js';
 import type { DebounceOptions } from './debouncer.js';
 import {
@@ -20,12 +12,11 @@ import {
   type ResolvedEngineOptions,
 } from './engine-options.js';
 import type { Events } from './events.js';
-import { explainWorkflow, type WorkflowExplanation } from './explanation.js';
 import type { Flow } from './flow.js';
 import type { Messages } from './messages.js';
 import { WorkflowHandle, type HandleParts } from './handle.js';
 import type { Lifecycle } from './lifecycle.js';
-import { countWorkflows, type CountQuery, type WorkflowCounts } from './counting.js';
+import { Inspection } from './inspection.js';
 import { listWorkflows, type ListQuery, type WorkflowPageReport } from './listing.js';
 import { operation } from './operation.js';
 import type { QueueRegistry } from './queue-registry.js';
@@ -37,13 +28,13 @@ import {
   type WorkflowOptions,
   type WorkflowRegistry,
 } from './registry.js';
-import type { RemovedCounts, RetentionReport } from './retention.js';
 import type { RunScopes } from './run-scope.js';
 import { Schedules } from './schedules.js';
 import { Shutdown } from './shutdown.js';
 import type { StartOptions } from './starter.js';
 import type { Streams } from './streams.js';
 import type { Tokens } from './tokens.js';
+import type { Transactions } from './transactions.js';
 import type { Updates } from './updates.js';
 import { checkedStepQuery, stepReport, type StepQuery, type StepReport } from './step-report.js';
 
@@ -55,6 +46,7 @@ export interface RecoveryReport extends RecoveryCounts, UnfinishedCounts {
 export class Engine {
   readonly queues: Queues;
   readonly schedules: Schedules;
+  readonly inspection: Inspection;
   private readonly options: ResolvedEngineOptions;
   private readonly parts: Assembly;
   private readonly handleParts: HandleParts;
@@ -73,6 +65,7 @@ export class Engine {
     this.queues = new Queues({ ...common, enqueuer, dispatcher, operation: bound });
     const onEnqueued = (queue: string | null): void => dispatcher.offered(queue ?? undefined);
     this.schedules = new Schedules({ ...common, onEnqueued });
+    this.inspection = new Inspection({ ...this.parts, ...common, operation: bound });
     this.handleParts = {
       ...common,
       workflows: repository.workflows,
@@ -119,6 +112,10 @@ export class Engine {
 
   get tokens(): Tokens {
     return this.parts.tokens;
+  }
+
+  get transactions(): Transactions {
+    return this.parts.transactions;
   }
 
   get updates(): Updates {
@@ -262,23 +259,6 @@ export class Engine {
     );
   }
 
-  /** How many workflows there are, by what they have in common. @throws InvalidArgumentError */
-  async count(query: CountQuery): Promise<WorkflowCounts> {
-    return this.operation('workflows.count', () => countWorkflows(this.repository.listings, query));
-  }
-
-  /** Why a workflow is where it is. @throws WorkflowNotFoundError */
-  async explain(workflowId: string): Promise<WorkflowExplanation> {
-    const id = assertIdentifier('A workflow id', workflowId);
-    const { executor, common } = this.parts;
-    const parts = {
-      explanations: this.repository.explanations,
-      codec: common.codec,
-      activitiesOf: () => executor.runsOf(id).find((run) => !run.interruption)?.activities,
-    };
-    return this.operation('workflows.explain', () => explainWorkflow(parts, id));
-  }
-
   /** Ends workflows that have no outcome yet as CANCELLED; returns the ids it changed. */
   async cancel(workflowIds: readonly string[]): Promise<string[]> {
     this.scopes.outsideSteps('Cancelling a workflow');
@@ -305,38 +285,6 @@ export class Engine {
       for (const id of resumed) this.parts.statuses.changed(id);
       return resumed;
     });
-  }
-
-  /** A workflow with its history, as JSON. @throws WorkflowNotFoundError, InvalidArgumentError */
-  async export(workflowId: string, options: ExportOptions = {}): Promise<WorkflowArchive> {
-    const id = assertIdentifier('A workflow id', workflowId);
-    return this.operation('workflows.export', () =>
-      exportWorkflow(this.repository.archives, id, options),
-    );
-  }
-
-  /** Takes exported workflows in. Once they are here, a repetition changes nothing. */
-  async import(archive: WorkflowArchive, options: ImportOptions = {}): Promise<ImportReport> {
-    return this.operation('workflows.import', async () => {
-      const report = await importWorkflows(this.repository.archives, archive, options);
-      if (report.enqueued.length > 0) this.parts.dispatcher.stirred();
-      return report;
-    });
-  }
-
-  /** What retention has removed here; undefined when none is configured. */
-  get retention(): RetentionReport | undefined {
-    return this.parts.retention?.report();
-  }
-
-  /** Removes now what is to be removed. @throws InvalidArgumentError when no retention is configured */
-  async applyRetention(): Promise<RemovedCounts> {
-    const { retention } = this.parts;
-    if (!retention)
-      throw new InvalidArgumentError(
-        'No retention is configured. Give DbosModule.forRoot({ retention: { maxAge: … } }).',
-      );
-    return this.operation('workflows.applyRetention', () => retention.finishSweep());
   }
 
   async recovery(): Promise<RecoveryReport> {

@@ -98,13 +98,13 @@ export class Executor implements RunHost {
 
   /** Takes over a workflow that this executor owns and for which it has taken a slot. */
   execute(claimed: OwnedWorkflow, checkpoints: readonly StepRecord[]): void {
-    const { id: workflowId, executorId, epoch, name } = claimed;
+    const { id: workflowId, executorId, epoch, name, failures } = claimed;
     if (this.runs.get(workflowId)?.has(epoch)) {
       this.parts.slots.give(); // the same claim twice is one run
       return;
     }
     const owner = { workflowId, executorId, epoch };
-    const run = new WorkflowRun(owner, name, new History(checkpoints), this);
+    const run = new WorkflowRun({ owner, name, failures }, new History(checkpoints), this);
     this.add(run);
     this.parts.queues.began(claimed.queue);
     // Not in the context of the request that started it: a replay elsewhere has none either.

@@ -9,6 +9,7 @@ import {
 } from '../core/errors.js';
 import { assertIdentifier } from '../core/identifiers.js';
 import { retryDelayMs, retryPolicy, type RetryPolicy } from '../core/retry.js';
+import { AttemptContext } from './attempt-context.js';
 import { checkpoint, type OperationReport } from './checkpoint.js';
 import type { RunScope, RunScopes, StepContext } from './run-scope.js';
 
@@ -198,48 +199,5 @@ class Failures {
   exhausted(stepName: string, maxRetries: number): StepRetriesExhaustedError {
     const kept = [...this.first, ...this.last];
     return new StepRetriesExhaustedError(stepName, maxRetries, kept, this.count - kept.length);
-  }
-}
-
-/** What one attempt may know of itself. Its signal is made when somebody asks for it: most bodies never do. */
-class AttemptContext implements StepContext {
-  private controller: AbortController | undefined;
-  private abortedBy: unknown;
-  private readonly onClose = (): void => this.abort(this.scope.sequence.reason);
-
-  constructor(
-    private readonly scope: RunScope,
-    readonly stepId: string,
-    readonly stepName: string,
-    readonly attempt: number,
-  ) {}
-
-  get workflowId(): string {
-    return this.scope.run.id;
-  }
-
-  get idempotencyKey(): string {
-    return `${this.workflowId}/${this.stepId}`;
-  }
-
-  get signal(): AbortSignal {
-    if (!this.controller) {
-      this.controller = new AbortController();
-      const outer = this.scope.sequence.signal;
-      if (this.abortedBy !== undefined) this.controller.abort(this.abortedBy);
-      else if (outer.aborted) this.controller.abort(outer.reason);
-      else outer.addEventListener('abort', this.onClose, { once: true });
-    }
-    return this.controller.signal;
-  }
-
-  abort(reason: unknown): void {
-    this.abortedBy ??= reason;
-    this.controller?.abort(reason);
-  }
-
-  /** Leaves no listener behind on the signal of the run. */
-  end(): void {
-    if (this.controller) this.scope.sequence.signal.removeEventListener('abort', this.onClose);
   }
 }

@@ -47,11 +47,27 @@ export class WorkflowRun {
   failedAt = NONE_FAILED;
 
   constructor(
-    readonly owner: Owner,
-    readonly name: string,
+    private readonly claimed: {
+      readonly owner: Owner;
+      readonly name: string;
+      readonly failures: number;
+    },
     private readonly history: History,
     private readonly host: RunHost,
   ) {}
+
+  get owner(): Owner {
+    return this.claimed.owner;
+  }
+
+  get name(): string {
+    return this.claimed.name;
+  }
+
+  /** How often the workflow failed before and was run again. */
+  get failures(): number {
+    return this.claimed.failures;
+  }
 
   get id(): string {
     return this.owner.workflowId;
@@ -85,12 +101,12 @@ export class WorkflowRun {
     if ('difference' in recollection) {
       throw this.interrupt(new NonDeterminismError(this.id, recollection.difference));
     }
-    if (recollection.step.error) this.noteFailure(stepId);
-    return this.decode<T>(recollection.step);
+    return this.adopt<T>(recollection.step);
   }
 
-  /** @throws UnreadableHistoryError */
-  decode<T>(step: Pick<StepRecord, 'stepId' | 'name' | 'output' | 'error'>): Outcome<T> {
+  /** An outcome that stands in the database already. @throws UnreadableHistoryError */
+  adopt<T>(step: Pick<StepRecord, 'stepId' | 'name' | 'output' | 'error'>): Outcome<T> {
+    if (step.error) this.noteFailure(step.stepId);
     try {
       return this.codec.recalled<T>(step);
     } catch (error) {

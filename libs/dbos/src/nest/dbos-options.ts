@@ -29,10 +29,21 @@ export interface DbosModuleOptions extends Omit<EngineOptions, 'logger'> {
    */
   readonly directStatements?: boolean;
   /**
+   * The clients whose transactions `@Transaction()` methods may be, the one by default first; each must lead to the
+   * database of the workflow tables. Default: `prisma` alone, which may always be asked for by its token.
+   */
+  readonly transactionClients?: readonly TransactionClientOptions[];
+  /**
    * Error classes whose identity survives a checkpoint, so that `instanceof` holds for errors of steps. Others come
    * back as `Error` with their `name`, `code` and fields.
    */
   readonly errors?: readonly ErrorClass[];
+}
+
+/** A client whose transactions steps may be. */
+export interface TransactionClientOptions {
+  /** Its injection token. */
+  readonly prisma: InjectionToken;
 }
 
 export interface DbosModuleExtras {

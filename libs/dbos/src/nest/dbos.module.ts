@@ -121,10 +121,15 @@ function checkpointRepository(
   modules: ModulesContainer,
 ): CheckpointRepository {
   const { prisma, statementTimeoutMs, sessionUrl, directStatements } = checkOptions(options);
+  const { transactionClients = [] } = options;
   const { migrate = process.env['NODE_ENV'] !== 'production' } = options;
   const repository = new PrismaCheckpointRepository(() => prismaClient(container, prisma), {
     migrate,
     logger: new NestEngineLogger(),
+    transactionClients: [...transactionClients, { prisma }].map(({ prisma: token }) => ({
+      token,
+      client: () => prismaClient(container, token),
+    })),
     ...(statementTimeoutMs !== undefined && { statementTimeoutMs }),
     ...(sessionUrl !== undefined && { session: sessionUrl }),
     ...(directStatements !== undefined && { directStatements }),

@@ -41,7 +41,7 @@ function marksOfClass(type: Type): Map<string, MarkedMethod> {
     for (const method of Object.getOwnPropertyNames(prototype)) {
       if (marked.has(method)) continue;
       const marks = marksOf(type.prototype as object, method);
-      if (marks.workflow || marks.step || marks.schedules) {
+      if (Object.values(marks).some((mark) => mark !== undefined)) {
         marked.set(method, { method, place: placeOf(type, method), marks });
       }
     }

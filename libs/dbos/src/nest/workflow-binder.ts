@@ -11,7 +11,9 @@ import {
 } from '../core/errors.js';
 import { Engine } from '../engine/engine.js';
 import { defineStep } from '../engine/step.js';
+import { defineTransaction } from '../engine/transaction.js';
 import { assertScheduledWorkflows, declareSchedules } from './scheduled-methods.js';
+import type { StepDecoratorOptions, TransactionDecoratorOptions } from './decorators.js';
 import { markedMethods, type MarkedMethod } from './marked-methods.js';
 import { staticInstancesOf, type Wrapper } from './provider-instances.js';
 import { shadowMethod, unshadowed } from './shadow-method.js';
@@ -94,17 +96,41 @@ export class WorkflowBinder {
   private bindSteps(instance: object, marked: readonly MarkedMethod[]): void {
     if (this.bound.has(instance)) return;
     this.bound.add(instance);
-    const { flow, scopes } = this.engine;
     for (const { method, place, marks } of marked) {
-      if (!marks.step) continue;
-      const { name, ...options } = marks.step;
-      const definition = defineStep(name ?? place, options);
-      this.shadow(instance, method, place, (original) => (self, args) => {
-        const scope = scopes.current;
-        if (!scope || scope.step) return Reflect.apply(original, self, args);
-        return flow.runStep(definition, () => Reflect.apply(original, self, args));
-      });
+      if (marks.step) this.bindStep(instance, method, { place, ...marks.step });
+      if (marks.transaction)
+        this.bindTransaction(instance, method, { place, ...marks.transaction });
     }
+  }
+
+  private bindStep(
+    instance: object,
+    method: string,
+    { place, name = place, ...options }: StepDecoratorOptions & { readonly place: string },
+  ): void {
+    const { flow, scopes } = this.engine;
+    const definition = defineStep(name, options);
+    this.shadow(instance, method, place, (original) => (self, args) => {
+      const scope = scopes.current;
+      if (!scope || scope.step) return Reflect.apply(original, self, args);
+      return flow.runStep(definition, () => Reflect.apply(original, self, args));
+    });
+  }
+
+  private bindTransaction(
+    instance: object,
+    method: string,
+    { place, name = place, prisma, ...options }: TransactionDecoratorOptions & { place: string },
+  ): void {
+    const { transactions } = this.engine;
+    const definition = defineTransaction(name, options);
+    this.shadow(
+      instance,
+      method,
+      place,
+      (original) => (self, args) =>
+        transactions.run(definition, prisma, () => Reflect.apply(original, self, args)),
+    );
   }
 
   private bindWorkflows(instance: object, marked: readonly MarkedMethod[]): void {

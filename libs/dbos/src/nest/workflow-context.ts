@@ -11,6 +11,7 @@ import type { StepContext } from '../engine/run-scope.js';
 import type { StepBody, StepOptions } from '../engine/step.js';
 import type { Update, UpdatesOptions } from '../engine/updates.js';
 import type { WorkflowRun } from '../engine/workflow-run.js';
+import type { TransactionalClient, TransactionOf } from './transaction-of.js';
 import { WorkflowBinder } from './workflow-binder.js';
 
 type ContextId = ReturnType<typeof ContextIdFactory.create>;
@@ -29,6 +30,19 @@ export class WorkflowContext {
   /** @throws NotInWorkflowError */
   get workflowId(): string {
     return this.engine.flow.workflowId;
+  }
+
+  /**
+   * The client of the transaction around the calling code, typed as that of the application's own client.
+   *
+   * @example
+   * ```ts
+   * await this.flow.prisma<PrismaService>().order.create({ data });
+   * ```
+   * @throws NotInTransactionError outside of a method marked with `@Transaction()`
+   */
+  prisma<Client extends TransactionalClient>(): TransactionOf<Client> {
+    return this.engine.transactions.client as TransactionOf<Client>;
   }
 
   /** Attempt, signal and idempotency key of the step that calls. @throws NotInWorkflowError outside of a step */

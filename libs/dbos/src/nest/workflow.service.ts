@@ -178,7 +178,7 @@ export class WorkflowService {
    * @throws InvalidArgumentError
    */
   count(query: CountQuery = {}): Promise<WorkflowCounts> {
-    return this.engine.count(query);
+    return this.engine.inspection.count(query);
   }
 
   /** A reference to a workflow that any process may have started. @throws InvalidArgumentError */
@@ -221,7 +221,7 @@ export class WorkflowService {
    * @throws WorkflowNotFoundError
    */
   explain(workflowId: string): Promise<WorkflowExplanation> {
-    return this.engine.explain(workflowId);
+    return this.engine.inspection.explain(workflowId);
   }
 
   /** Cancels workflows that have no outcome yet; returns the ids it changed. */
@@ -244,7 +244,7 @@ export class WorkflowService {
    * @throws WorkflowNotFoundError; InvalidArgumentError when there are more than 1,000 of them
    */
   export(workflowId: string, options: ExportOptions = {}): Promise<WorkflowArchive> {
-    return this.engine.export(workflowId, options);
+    return this.engine.inspection.export(workflowId, options);
   }
 
   /**
@@ -253,12 +253,12 @@ export class WorkflowService {
    * @throws ArchiveFormatError, ArchiveVersionError, ArchiveConflictError, ArchiveUnfinishedError; nothing was written
    */
   import(archive: WorkflowArchive, options: ImportOptions = {}): Promise<ImportReport> {
-    return this.engine.import(archive, options);
+    return this.engine.inspection.import(archive, options);
   }
 
   /** What retention has removed in this process; undefined when none is configured. */
   retention(): RetentionReport | undefined {
-    return this.engine.retention;
+    return this.engine.inspection.retention;
   }
 
   /**
@@ -266,7 +266,7 @@ export class WorkflowService {
    * @throws InvalidArgumentError when none is configured
    */
   applyRetention(): Promise<RemovedCounts> {
-    return this.engine.applyRetention();
+    return this.engine.inspection.applyRetention();
   }
 
   /** How recovery stands, and what is unfinished in the whole database. */

@@ -3,6 +3,7 @@ import { SystemClock, type Clock } from '../core/clock.js';
 import { IsolationLevelError } from '../core/errors.js';
 import { SILENT_LOGGER, type Logger } from '../core/logger.js';
 import { CheckpointRepository } from '../repository/checkpoint-repository.js';
+import type { TransactionRepository } from '../repository/transaction-repository.js';
 import { Database } from './database.js';
 import { assertMigrated, migrate, prismaMigrationTarget } from './migrator.js';
 import { DriverStatements } from './driver-statements.js';
@@ -24,6 +25,7 @@ import { PrismaTokenRepository } from './prisma-token-repository.js';
 import { PrismaWorkflowRepository } from './prisma-workflow-repository.js';
 import { SharedDriver, type DriverPool } from './shared-driver.js';
 import { StartPipeline } from './start-pipeline.js';
+import { TransactionClients, type TransactionClient } from './transaction-clients.js';
 import { TransitionPipeline } from './transition-pipeline.js';
 
 export interface PrismaRepositoryOptions {
@@ -41,6 +43,8 @@ export interface PrismaRepositoryOptions {
   readonly session?: string | false;
   /** Whether statements may go to the pool beneath the client. Default true. */
   readonly directStatements?: boolean;
+  /** Whose transactions steps may be, the one by default first. Default: those of the client. */
+  readonly transactionClients?: readonly TransactionClient[];
 }
 
 /** The pool beneath the client, as long as it is used. */
@@ -64,6 +68,7 @@ export class PrismaCheckpointRepository extends CheckpointRepository {
   readonly retention: PrismaRetentionRepository;
   readonly archives: PrismaArchiveRepository;
   private readonly database: Database;
+  private readonly transactionClients: TransactionClients;
   readonly notifier: PostgresNotifier;
   private session: PostgresSession | undefined;
   private readonly logger: Logger;
@@ -101,8 +106,14 @@ export class PrismaCheckpointRepository extends CheckpointRepository {
     this.retention = new PrismaRetentionRepository(database);
     this.archives = new PrismaArchiveRepository(database);
     this.executors = new PrismaExecutorRepository(database, () => this.session);
+    const { transactionClients = [{ token: undefined, client }] } = options;
+    this.transactionClients = new TransactionClients(transactionClients, database);
     const listens = (): boolean => this.session?.isListening ?? false;
     this.notifier = new PostgresNotifier({ database, clock, logger, listens });
+  }
+
+  transactions(token?: unknown): TransactionRepository {
+    return this.transactionClients.of(token);
   }
 
   /** The pool beneath the client where it can be shared, else the client. */

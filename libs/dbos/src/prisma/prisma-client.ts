@@ -24,3 +24,18 @@ export interface PrismaClientLike extends PrismaStatements {
     options?: PrismaTransactionOptions,
   ): Promise<T>;
 }
+
+/** What Prisma's client keeps of its driver adapter, as far as it is looked at. */
+interface ClientInternals {
+  readonly _engineConfig?: { readonly adapter?: { readonly config?: { readonly max?: unknown } } };
+}
+
+/** That of `pg`, which makes the pool of `@prisma/adapter-pg`. */
+const DEFAULT_POOL_SIZE = 10;
+
+/** How many connections the client may open at most, as far as can be told. */
+export function poolSizeOf(client: PrismaClientLike): number {
+  const { _engineConfig } = client as ClientInternals;
+  const max = _engineConfig?.adapter?.config?.max;
+  return typeof max === 'number' && max >= 1 ? max : DEFAULT_POOL_SIZE;
+}

@@ -18,6 +18,7 @@ import type { ScheduleRepository } from './schedule-repository.js';
 import type { StepRepository } from './step-repository.js';
 import type { StreamRepository } from './stream-repository.js';
 import type { TokenRepository } from './token-repository.js';
+import type { TransactionRepository } from './transaction-repository.js';
 import type { WorkflowRepository } from './workflow-repository.js';
 
 /** Injectable as is: `constructor(private readonly checkpoints: CheckpointRepository)`. */
@@ -35,6 +36,13 @@ export abstract class CheckpointRepository {
   abstract readonly explanations: ExplanationRepository;
   abstract readonly retention: RetentionRepository;
   abstract readonly archives: ArchiveRepository;
+  /**
+   * Transactions of one of the application's clients.
+   * @param token the client's; undefined for the one by default
+   * @throws RegistrationError when the repository was not told of it
+   */
+  abstract transactions(token?: unknown): TransactionRepository;
+
   /** Not durable, and apart from the rest. */
   abstract readonly notifier: Notifier;
 

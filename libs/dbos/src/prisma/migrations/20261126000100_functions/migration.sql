@@ -251,6 +251,7 @@ DECLARE
   chosen text[];
   awake text[]; -- what became due
   ids text[] := '{}';
+  moments timestamptz[] := '{}'; -- when each was claimed: after its turn was taken, before its queue entered the claim
   counted text[] := '{}';   -- queues with shared limits whose turn this claim has
   uncounted text[] := '{}'; -- queues without
   held_back text[] := '{}';
@@ -320,6 +321,7 @@ BEGIN
      ORDER BY w.priority, w.seq
      LIMIT room
        FOR NO KEY UPDATE SKIP LOCKED);
+  moments := array_fill(clock_timestamp(), ARRAY[cardinality(ids)]);
   room := room - cardinality(ids);
 
   FOR line IN SELECT given.queue, given.running
@@ -374,16 +376,18 @@ BEGIN
       again := least(again, dbos.rate_room_in_ms(settings, moment));
     END IF;
     ids := ids || chosen;
+    moments := moments || array_fill(moment, ARRAY[cardinality(chosen)]);
     room := room - cardinality(chosen);
   END LOOP;
 
   RETURN QUERY
   WITH picked AS MATERIALIZED (
-    SELECT picked.id, picked.place FROM unnest(ids) WITH ORDINALITY AS picked(id, place)
+    SELECT picked.id, picked.moment, picked.place
+      FROM unnest(ids, moments) WITH ORDINALITY AS picked(id, moment, place)
   ), claimed AS (
     UPDATE dbos.workflows w
        SET status = 'PENDING', executor_id = claimer, epoch = w.epoch + 1,
-           started_at = coalesce(w.started_at, clock_timestamp()), updated_at = now()
+           started_at = coalesce(w.started_at, picked.moment), updated_at = now()
       FROM picked
      WHERE w.id = picked.id AND w.status = 'ENQUEUED'
     RETURNING picked.place, w.id, w.name, w.epoch, w.recovery_attempts, w.failures, w.queue, w.serialization, w.input
