@@ -395,8 +395,9 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
   'an export': async ({ repository }) => {
     return () => repository.archives.export('history 9', { children: true, atMost: 100 });
   },
-  'an import': async ({ repository, unique }) => {
-    const [entry] = (await repository.archives.export('history 6', {
+  'an import': async ({ repository, place, unique }) => {
+    const [id] = await place({ status: 'CANCELLED', count: 1 });
+    const [entry] = (await repository.archives.export(id!, {
       children: false,
       atMost: 1,
     }))!;

@@ -36,7 +36,7 @@ BEGIN
                           FROM dbos.events e WHERE e.workflow_id = w.id),
              'streams', (SELECT coalesce(json_agg(e ORDER BY e.key, e."offset"), '[]')
                            FROM dbos.stream_entries e WHERE e.workflow_id = w.id),
-             'tokens', (SELECT coalesce(json_agg(t ORDER BY t.id), '[]')
+             'tokens', (SELECT coalesce(json_agg(t ORDER BY t.step_id, t.created_at), '[]')
                           FROM dbos.tokens t WHERE t.workflow_id = w.id))
              ORDER BY w.seq)
       FROM unnest(family) AS member(id)
