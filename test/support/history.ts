@@ -84,7 +84,8 @@ export async function writeActive(client: pg.ClientBase, rows: ActiveRows): Prom
     `INSERT INTO dbos.workflows (id, name, status, executor_id, epoch, wake_at, queue, partition_key, serialization,
                                  input, completed_at, deadline)
      SELECT $1 || n, $2, $3, $4, $5, CASE WHEN $3 = 'DELAYED' THEN now() + $6 * interval '1 second' END, $8,
-            'partition ' || n % $9, 'test', '[]', CASE WHEN $3 = 'CANCELLED' THEN now() END,
+            'partition ' || n % $9, 'test', '[]',
+            CASE WHEN $3 IN ('CANCELLED', 'MAX_RECOVERY_ATTEMPTS_EXCEEDED') THEN now() END,
             now() + $10::float8 * interval '1 second'
        FROM generate_series(1, $7::int) AS n
      RETURNING id`,

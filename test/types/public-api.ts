@@ -14,8 +14,10 @@ import {
   type ScheduleService,
   type StepContext,
   type WorkflowContext,
+  type WorkflowCounts,
   type WorkflowEventType,
   type WorkflowHandle,
+  type WorkflowPageReport,
   type WorkflowService,
   type WorkflowStatusReport,
 } from 'nestjs-dbos';
@@ -185,6 +187,56 @@ export async function controlIsTyped(): Promise<void> {
   await workflows.forkMany(['one'], { from: 0, workflowId: 'two' });
   // @ts-expect-error: a moment is a Date
   workflows.start(Checkout, { deadline: '1h' });
+}
+
+export async function listsAndCountsAreTyped(): Promise<void> {
+  const page = await workflows.list({
+    status: ['ERROR', 'CANCELLED'],
+    attributes: { customer: { tier: 'gold' } },
+    createdAfter: new Date(),
+    loadInput: true,
+  });
+  same<typeof page, WorkflowPageReport>(true);
+  const counts = await workflows.count({ groupBy: ['name', 'status'], bucket: '1h' });
+  same<typeof counts, WorkflowCounts>(true);
+  await workflows.steps('id', { limit: 10, after: '3.0.2' });
+  // @ts-expect-error: no such status
+  await workflows.list({ status: 'DONE' });
+  // @ts-expect-error: nothing to group by
+  await workflows.count({ groupBy: 'colour' });
+}
+
+/** Every reason can be told from the others, and none is left out. */
+export async function explanationsAreTyped(): Promise<string | null> {
+  const { reason } = await workflows.explain('id');
+  switch (reason.kind) {
+    case 'ended':
+    case 'dead-lettered':
+    case 'retrying':
+      return reason.error;
+    case 'suspended':
+      return reason.difference;
+    case 'waiting-for-message':
+      return reason.messages.map(({ kind }) => kind).join();
+    case 'waiting-for-workflow':
+    case 'waiting-for-event':
+      return reason.workflowId;
+    case 'sleeping':
+    case 'delayed':
+      return reason.until.toISOString();
+    case 'owner-dead':
+    case 'running-step':
+    case 'running':
+      return reason.executorId;
+    case 'no-executor':
+    case 'queue-paused':
+    case 'queue-full':
+    case 'rate-limited':
+    case 'waiting-for-turn':
+      return reason.queue;
+    default:
+      return reason satisfies never;
+  }
 }
 
 export async function resolvedProvidersAreTyped(): Promise<void> {

@@ -37,15 +37,24 @@ export {
 export { createSuperjsonSerializer } from './core/serialization/superjson-serializer.js';
 export type { CustomType } from './core/serialization/custom-type.js';
 export * from './core/serialization/serialization-error.js';
+export * from './core/archive-errors.js';
 export * from './prisma/migration-errors.js';
 export { CheckpointRepository } from './repository/checkpoint-repository.js';
 export type { StepContext } from './engine/run-scope.js';
 export type { StepBody, StepOptions } from './engine/step.js';
-export type { StepReport } from './engine/step-report.js';
+export type { StepQuery, StepReport } from './engine/step-report.js';
 export type { StartOptions } from './engine/starter.js';
 export type { ScheduleReport } from './engine/schedule-report.js';
 export type { AppliedSchedules, ScheduleListOptions } from './engine/schedules.js';
 export type { RecoveryReport } from './engine/engine.js';
+export type {
+  ExportOptions,
+  ImportOptions,
+  ImportReport,
+  WorkflowArchive,
+} from './engine/archive.js';
+export type { RemovedCounts, RetentionReport } from './engine/retention.js';
+export type { KeepOptions, RetainedOutcome, RetentionOptions } from './engine/retention-rules.js';
 export { WorkflowHandle, type ResultOptions } from './engine/handle.js';
 export type { WorkflowEvent, WorkflowEventType } from './engine/lifecycle.js';
 export type { WorkflowStatusReport } from './engine/status-report.js';
@@ -72,7 +81,11 @@ export type {
 export type { TimeLimitOptions } from './core/time-limit.js';
 export type { DebounceOptions } from './engine/debouncer.js';
 export type { QueueReport } from './engine/queues.js';
-export type { ListQuery, WorkflowPageReport } from './engine/listing.js';
+export type { ListedWorkflowReport, ListQuery, WorkflowPageReport } from './engine/listing.js';
+export type { WorkflowQuery } from './engine/listing-filter.js';
+export type { WorkflowExplanation } from './engine/explanation.js';
+export type { AwaitedMessage, WorkflowReason } from './engine/explanation-reason.js';
+export type { CountQuery, WorkflowCount, WorkflowCounts } from './engine/counting.js';
 export { DbosModule } from './nest/dbos.module.js';
 export { DbosHealth, type DbosReadiness } from './nest/dbos-health.js';
 export { DbosHealthController } from './nest/dbos-health.controller.js';

@@ -27,6 +27,7 @@ import { Recovery } from './recovery.js';
 import { Receiver } from './receiver.js';
 import { RecoveryLog } from './recovery-log.js';
 import { WorkflowRegistry } from './registry.js';
+import { Retention } from './retention.js';
 import { RunScopes } from './run-scope.js';
 import { Sender } from './sender.js';
 import { Sleeper } from './sleep.js';
@@ -46,7 +47,7 @@ export function assemble(options: ResolvedEngineOptions, repository: CheckpointR
   const { clock, random, logger, pollIntervalMs } = options;
   const loop = { clock, random, logger };
   const polled = { ...loop, intervalMs: pollIntervalMs };
-  const lifecycle = new Lifecycle(clock, (workflowId) => statuses.changed(workflowId));
+  const lifecycle = new Lifecycle(clock, (workflowId) => follow.statuses.changed(workflowId));
   const common = { ...commonParts(options, repository, () => dispatcher), lifecycle };
   const { lease, time, notifier } = common;
   const executor: Executor = new Executor({
@@ -80,7 +81,7 @@ export function assemble(options: ResolvedEngineOptions, repository: CheckpointR
   });
   const debouncer = new Debouncer({ ...common, starter, dispatcher });
   const members = membersWith({ ...common, executor, dispatcher, deadlines }, polled);
-  const { streams, statuses }: Followed = followed(common, polled, outcomes);
+  const follow: Followed = followed(common, polled, outcomes);
   notifier.subscribe('work', () => dispatcher.wake());
   return {
     common,
@@ -93,8 +94,8 @@ export function assemble(options: ResolvedEngineOptions, repository: CheckpointR
     enqueuer,
     debouncer,
     ...members,
-    streams,
-    statuses,
+    ...follow,
+    retention: retentionOf(options, repository),
     ...exchange(options, { ...common, dispatcher, starter, enqueuer }),
   };
 }
@@ -236,6 +237,13 @@ function followed(
     statuses.changed(workflowId);
   });
   return { streams, statuses };
+}
+
+function retentionOf(
+  { retention: rules, clock, random, logger }: ResolvedEngineOptions,
+  { retention }: CheckpointRepository,
+): Retention | undefined {
+  return rules && new Retention({ retention, rules, logger }, { clock, random, logger });
 }
 
 /** What the code of workflows calls. */

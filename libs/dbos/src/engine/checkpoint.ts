@@ -3,6 +3,7 @@
  * The only caller of `WorkflowRun.record`, and thereby of `steps.record`.
  */
 import type { NewEvent } from '../repository/step-repository.js';
+import type { Activity, Awaited } from './activities.js';
 import type { Outcome, RecordedOutcome } from './outcome.js';
 import type { RunScope } from './run-scope.js';
 
@@ -32,6 +33,8 @@ export interface OperationReport {
   onSettled?: () => void;
   /** Called once the record is durable, if it comes to that. */
   onDurable?: () => void;
+  /** What it waits for, as long as it is under way. */
+  awaits?: Awaited;
 }
 
 /** @param stepId taken earlier by operations that need several ids; otherwise taken now, before any await */
@@ -42,6 +45,7 @@ export async function checkpoint<T>(
 ): Promise<T> {
   const { run, sequence } = scope;
   const { name, effect = true, produce } = operation;
+  let activity: Activity | undefined;
   run.enter();
   try {
     const recalled = run.recall<T>(stepId, name);
@@ -54,6 +58,8 @@ export async function checkpoint<T>(
       childWorkflowId: undefined,
       isRecorded: false,
     };
+    activity = { stepId, name, startedAt, report };
+    run.activities.begin(activity);
     let outcome: Outcome<T>;
     try {
       outcome = run.codec.succeeded(await produce(stepId, report), `result of ${name}`);
@@ -78,6 +84,7 @@ export async function checkpoint<T>(
     if (onDurable) void written.then((isDurable) => isDurable && onDurable());
     return outcome.unwrap();
   } finally {
+    if (activity) run.activities.end(activity);
     run.leave();
     const forgotten = run.untilForgotten(sequence);
     if (forgotten) await forgotten; // even an await of nothing has its price, and every step would pay it

@@ -5,6 +5,7 @@ import { assertIdentifier } from '../core/identifiers.js';
 import { SILENT_LOGGER, type Logger } from '../core/logger.js';
 import { SerializerSet } from '../core/serialization/serializer.js';
 import { ExecutorIdentity } from './executor-identity.js';
+import { retentionRules, type RetentionOptions } from './retention-rules.js';
 
 export interface ShutdownTimes {
   /** How long running workflows may go on after the shutdown has begun. Default 0. */
@@ -46,6 +47,8 @@ export interface EngineOptions {
   /** How long a caller outside of a workflow waits for an unreachable database. Default 30,000. */
   readonly databasePatienceMs?: number;
   readonly shutdown?: Partial<ShutdownTimes>;
+  /** How long workflows are kept that have ended. Default: for ever. */
+  readonly retention?: RetentionOptions;
   readonly serializers?: SerializerSet;
   readonly logger?: Logger;
 }
@@ -85,6 +88,7 @@ export function resolveEngineOptions(options: EngineOptions, { clock, random }: 
     parkAfterMs: number('parkAfterMs', options.parkAfterMs ?? 10_000, 0),
     databasePatienceMs: number('databasePatienceMs', options.databasePatienceMs ?? 30_000, 1),
     shutdownTimes: shutdownTimes(options.shutdown ?? {}),
+    retention: options.retention && retentionRules(options.retention),
     serializers: options.serializers ?? new SerializerSet(),
     logger: options.logger ?? SILENT_LOGGER,
     clock: clock ?? new SystemClock(),

@@ -20,6 +20,7 @@ import { Forks } from './fork.js';
 import type { Messages } from './messages.js';
 import { WorkflowHandle, type HandleParts } from './handle.js';
 import type { Lifecycle } from './lifecycle.js';
+import { Inspection } from './inspection.js';
 import { listWorkflows, type ListQuery, type WorkflowPageReport } from './listing.js';
 import { operation } from './operation.js';
 import type { QueueRegistry } from './queue-registry.js';
@@ -39,7 +40,7 @@ import type { Streams } from './streams.js';
 import type { Tokens } from './tokens.js';
 import type { Transactions } from './transactions.js';
 import type { Updates } from './updates.js';
-import { stepReport, type StepReport } from './step-report.js';
+import { checkedStepQuery, stepReport, type StepQuery, type StepReport } from './step-report.js';
 
 /** How recovery stands here, and what is unfinished in the whole database. */
 export interface RecoveryReport extends RecoveryCounts, UnfinishedCounts {
@@ -51,6 +52,7 @@ export class Engine {
   readonly schedules: Schedules;
   readonly control: Control;
   readonly forks: Forks;
+  readonly inspection: Inspection;
   private readonly options: ResolvedEngineOptions;
   private readonly parts: Assembly;
   private readonly handleParts: HandleParts;
@@ -71,6 +73,7 @@ export class Engine {
     this.forks = new Forks(parts);
     const onEnqueued = (queue: string | null): void => dispatcher.offered(queue ?? undefined);
     this.schedules = new Schedules({ ...common, onEnqueued });
+    this.inspection = new Inspection(parts);
     this.handleParts = {
       ...common,
       workflows: repository.workflows,
@@ -201,6 +204,7 @@ export class Engine {
     outcomes.start();
     streams.watch.start();
     statuses.start();
+    this.parts.retention?.start();
     if (!this.options.runWorkflows) return;
     common.slots.open();
     dispatcher.start();
@@ -258,19 +262,19 @@ export class Engine {
   }
 
   /** The recorded steps of a workflow, in order; empty when it has none or does not exist. */
-  async steps(workflowId: string): Promise<StepReport[]> {
+  async steps(workflowId: string, query: StepQuery = {}): Promise<StepReport[]> {
     const id = assertIdentifier('A workflow id', workflowId);
     return this.operation('workflows.steps', async () => {
-      const records = await this.repository.steps.list(id);
+      const records = await this.repository.steps.list(id, checkedStepQuery(query));
       return records.map((record) => stepReport(record, this.parts.common.codec));
     });
   }
 
-  /** Workflows, the newest first. @throws InvalidArgumentError */
+  /** Workflows, a page at a time. @throws InvalidArgumentError */
   async list(query: ListQuery): Promise<WorkflowPageReport> {
     const { codec } = this.parts.common;
     return this.operation('workflows.list', () =>
-      listWorkflows(this.repository.workflows, codec, query),
+      listWorkflows(this.repository.listings, codec, query),
     );
   }
 
@@ -315,6 +319,7 @@ export class Engine {
     deadlines.halt();
     interruptions.halt();
     this.schedules.scheduler.halt();
+    parts.retention?.halt();
     if (wasLaunched) {
       await new Shutdown({ ...parts, ...parts.common }, options.clock).run({ drainMs, graceMs });
     }

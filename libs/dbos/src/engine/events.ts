@@ -132,7 +132,8 @@ export class Events {
     const { run, sequence } = scope;
     const deadline = { name: DEADLINE, effect: false, produce: () => untilMs };
     const deadlineMs = await checkpoint(scope, deadline, deadlineId);
-    const produce = async (): Promise<R> => {
+    const produce = async (_stepId: string, report: OperationReport): Promise<R> => {
+      report.awaits = { kind: 'event', ...event, untilMs: deadlineMs };
       const end = run.presence.waitYielding();
       try {
         return take(await this.read<T>(event, deadlineMs, sequence.signal));

@@ -10,7 +10,7 @@ import {
 } from '../core/errors.js';
 import type { EventKey, UpdateTopic } from '../core/schema.js';
 import type { WorkflowOutcome, WorkflowRepository } from '../repository/workflow-repository.js';
-import { checkpoint } from './checkpoint.js';
+import { checkpoint, type OperationReport } from './checkpoint.js';
 import type { Control } from './control.js';
 import type {
   FamilyOptions,
@@ -84,8 +84,10 @@ export class WorkflowHandle<R = unknown> {
 
   /** @internal With an id that was taken when the workflow was started. */
   resultInWorkflow(scope: RunScope, timeoutMs?: number, stepId?: string): Promise<R> {
-    const produce = async (): Promise<R> =>
-      this.unwrap(await this.outcomeInWorkflow(scope, timeoutMs));
+    const produce = async (_stepId: string, report: OperationReport): Promise<R> => {
+      report.awaits = { kind: 'workflow', workflowId: this.workflowId };
+      return this.unwrap(await this.outcomeInWorkflow(scope, timeoutMs));
+    };
     return checkpoint(scope, { name: 'handle.result', effect: false, produce }, stepId);
   }
 

@@ -10,6 +10,8 @@ import type { DatabaseTime } from './database-time.js';
 import type { ExecutorIdentity } from './executor-identity.js';
 import type { Lease } from './lease.js';
 import { Loop, type LoopSettings } from './loop.js';
+import type { QueueRegistry } from './queue-registry.js';
+import type { WorkflowRegistry } from './registry.js';
 
 /** A lease is renewed this many times while it runs. */
 const HEARTBEATS_PER_LEASE = 3;
@@ -24,6 +26,9 @@ export interface MembershipParts {
   readonly identity: ExecutorIdentity;
   readonly applicationVersion: string | undefined;
   readonly repository: CheckpointRepository;
+  readonly registry: WorkflowRegistry;
+  readonly queues: QueueRegistry;
+  readonly runsWorkflows: boolean;
   readonly lease: Lease;
   readonly notifier: Notifier;
   readonly time: DatabaseTime;
@@ -118,12 +123,15 @@ export class Membership extends Loop {
 
   private async register(): Promise<void> {
     const { identity, applicationVersion, lease, repository, clock, logger } = this.parts;
+    const { registry, queues, runsWorkflows } = this.parts;
     const { id, name } = identity;
     const registration = {
       id,
       leaseMs: lease.durationMs,
       hostname: hostname(),
       pid: process.pid,
+      workflows: runsWorkflows ? registry.names() : [],
+      queues: runsWorkflows ? queues.heard() : [],
       ...(name !== undefined && { name }),
       ...(applicationVersion !== undefined && { applicationVersion }),
     };

@@ -73,9 +73,14 @@ export class QueueRegistry {
     return this.listensTo?.includes(name) ?? this.definitions.has(name);
   }
 
+  /** The names of the queues that this process claims from. */
+  heard(): string[] {
+    return this.listensTo ? [...this.listensTo] : [...this.definitions.keys()];
+  }
+
   /** What to claim from, each time beginning with another queue, so that a full one starves none. */
   listening(): ListenedQueue[] {
-    const names = this.listensTo ?? [...this.definitions.keys()];
+    const names = this.heard();
     const first = names.length > 0 ? this.turn++ % names.length : 0;
     return [...names.slice(first), ...names.slice(0, first)].map((queue) => ({
       queue,

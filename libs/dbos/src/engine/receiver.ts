@@ -32,6 +32,7 @@ interface Receiving extends Wanted {
   readonly scope: RunScope;
   readonly stepId: string;
   readonly waiting: Waiting;
+  readonly report: OperationReport;
 }
 
 interface Look {
@@ -58,7 +59,8 @@ export class Receiver {
       const awaited = { kind: 'message', workflowId: scope.run.id, name: topic } as const;
       const waiting = this.parts.arrivals.register(awaited);
       try {
-        report.recorded = await this.reception({ ...wanted, scope, stepId, waiting }, deadlineId);
+        const receiving = { ...wanted, scope, stepId, waiting, report };
+        report.recorded = await this.reception(receiving, deadlineId);
       } finally {
         waiting.end();
       }
@@ -71,6 +73,7 @@ export class Receiver {
     const { scope, untilMs } = receiving;
     const recalled = scope.run.recall<number>(deadlineId, DEADLINE)?.unwrap();
     const deadlineMs = recalled ?? untilMs;
+    receiving.report.awaits = { kind: 'message', topic: receiving.topic, untilMs: deadlineMs };
     const isTimeUp = deadlineMs <= this.parts.time.nowMs();
     const isNew = recalled === undefined && deadlineMs < Infinity;
     const deadline = isNew ? this.deadlineStep(deadlineId, deadlineMs) : undefined;

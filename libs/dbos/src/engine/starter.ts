@@ -116,7 +116,8 @@ export class Starter {
       );
     }
     const { applicationVersion } = this.parts;
-    const attributes = attributesOf(options);
+    const attributes =
+      options.attributes === undefined ? undefined : jsonAttributes(options.attributes);
     return {
       id,
       name: definition.name,
@@ -206,8 +207,10 @@ export function childId(parentId: string, stepId: string): string {
   return `${createHash('sha256').update(id).digest('hex')}-child`;
 }
 
-function attributesOf({ attributes }: StartOptions): NewWorkflow['attributes'] {
-  if (attributes === undefined) return undefined;
+/** @throws InvalidArgumentError */
+export function jsonAttributes(
+  attributes: Readonly<Record<string, unknown>>,
+): Readonly<Record<string, unknown>> {
   const isPlain =
     typeof attributes === 'object' && attributes !== null && !Array.isArray(attributes);
   if (!isPlain) throw new InvalidArgumentError('attributes must be a JSON object.');
@@ -215,5 +218,5 @@ function attributesOf({ attributes }: StartOptions): NewWorkflow['attributes'] {
   // JSONB cannot hold a NUL (PostgreSQL manual, "JSON Types"); payloads are TEXT and can.
   if (text.includes('\\u0000'))
     throw new InvalidArgumentError('attributes must not contain the character U+0000.');
-  return JSON.parse(text) as NewWorkflow['attributes'];
+  return JSON.parse(text) as Record<string, unknown>;
 }

@@ -1,4 +1,5 @@
 /** A recorded step as its readers see it. */
+import { InvalidArgumentError } from '../core/errors.js';
 import type { StepRecord } from '../repository/step-repository.js';
 import type { OutcomeCodec } from './outcome.js';
 
@@ -9,10 +10,36 @@ export interface StepReport {
   /** What the step returned; the stored text when it cannot be decoded here. */
   readonly output?: unknown;
   readonly error?: Error;
+  /** The workflow that it has started. */
   readonly childWorkflowId: string | null;
+  /** Tries that it took. */
   readonly attempts: number;
   readonly startedAt: Date;
   readonly completedAt: Date;
+  readonly durationMs: number;
+}
+
+/** Which steps of a workflow. */
+export interface StepQuery {
+  /** Most of them, 1 to 10,000. Default: all. */
+  readonly limit?: number;
+  /** Only those after the step with this id, such as the last one of a page. */
+  readonly after?: string;
+}
+
+const MAX_LIMIT = 10_000;
+
+/** @throws InvalidArgumentError */
+export function checkedStepQuery(query: StepQuery): StepQuery {
+  const { limit, after } = query;
+  if (limit !== undefined && !(Number.isInteger(limit) && limit >= 1 && limit <= MAX_LIMIT)) {
+    throw new InvalidArgumentError(
+      `limit must be a whole number from 1 to ${MAX_LIMIT}, not ${String(limit)}.`,
+    );
+  }
+  if (after !== undefined && !/^\d{1,9}(\.\d{1,9})*$/.test(after))
+    throw new InvalidArgumentError(`after must be the id of a step, not ${after}.`);
+  return query;
 }
 
 export function stepReport(record: StepRecord, codec: OutcomeCodec): StepReport {
@@ -25,6 +52,7 @@ export function stepReport(record: StepRecord, codec: OutcomeCodec): StepReport 
     attempts,
     startedAt,
     completedAt,
+    durationMs: completedAt.getTime() - startedAt.getTime(),
   };
 }
 

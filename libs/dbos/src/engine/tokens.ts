@@ -60,6 +60,9 @@ const TOKEN_BYTES = 32;
 const TOKEN = /^[A-Za-z0-9_-]{43}$/;
 const CREATE = 'flow.createToken';
 
+/** With the id of the step that gave it out. No topic or key of a user contains a control character. */
+export const TOKEN_TOPIC = '\u0001token ';
+
 export class Tokens {
   constructor(private readonly parts: TokensParts) {}
 
@@ -184,7 +187,6 @@ function digestOf(token: string): TokenDigest {
   return { id: digest.slice(0, half), proof: digest.slice(half) };
 }
 
-/** No topic or key of a user contains a control character. */
 function topicOf(stepId: string): string {
-  return `\u0001token ${stepId}`;
+  return TOKEN_TOPIC + stepId;
 }

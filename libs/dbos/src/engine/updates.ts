@@ -74,7 +74,7 @@ interface Asked {
 }
 
 /** No topic or key of a user contains a control character. */
-const REQUESTS = '\u0001update ';
+export const REQUESTS = '\u0001update ';
 const REPLIES = '\u0001reply ';
 
 export class Updates {

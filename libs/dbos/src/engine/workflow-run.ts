@@ -13,6 +13,7 @@ import {
 import { deferred, type Deferred } from '../core/deferred.js';
 import type { Owner } from '../core/owner.js';
 import type { NewStep, StepRecord, StepRepository } from '../repository/step-repository.js';
+import { Activities } from './activities.js';
 import type { History } from './history.js';
 import type { Outcome, OutcomeCodec } from './outcome.js';
 import { Presence } from './presence.js';
@@ -36,6 +37,7 @@ const NONE_FAILED = 2_147_483_647;
 export class WorkflowRun {
   readonly root = StepSequence.root();
   readonly presence = new Presence();
+  readonly activities = new Activities();
   /** Settles when the last record handed over is durable or refused; never rejects. */
   private unconfirmed: Promise<boolean> | undefined;
   private interruptedBy: RunInterruptedError | undefined;

@@ -5,6 +5,13 @@ import type { EventKey, Topic } from '../core/schema.js';
 import type { TransactionalOptions } from '../core/open-transaction.js';
 import type { EnqueueOptions } from '../core/queue.js';
 import type {
+  ExportOptions,
+  ImportOptions,
+  ImportReport,
+  WorkflowArchive,
+} from '../engine/archive.js';
+import type { CountQuery, WorkflowCounts } from '../engine/counting.js';
+import type {
   FamilyOptions,
   ForkOptions,
   ForkReport,
@@ -14,14 +21,16 @@ import type {
 } from '../engine/control-options.js';
 import type { DebounceOptions } from '../engine/debouncer.js';
 import { Engine, type RecoveryReport } from '../engine/engine.js';
+import type { WorkflowExplanation } from '../engine/explanation.js';
 import type { GetEventOptions } from '../engine/events.js';
 import type { WorkflowHandle } from '../engine/handle.js';
 import type { WorkflowEvent } from '../engine/lifecycle.js';
 import type { LiveValues } from '../engine/live-values.js';
 import type { SendOptions } from '../engine/messages.js';
 import type { ListQuery, WorkflowPageReport } from '../engine/listing.js';
+import type { RemovedCounts, RetentionReport } from '../engine/retention.js';
 import type { StartOptions } from '../engine/starter.js';
-import type { StepReport } from '../engine/step-report.js';
+import type { StepQuery, StepReport } from '../engine/step-report.js';
 import type { ReadStreamOptions } from '../engine/streams.js';
 import type { ActionRecord as WorkflowAction } from '../repository/control-repository.js';
 import { WorkflowBinder } from './workflow-binder.js';
@@ -163,9 +172,31 @@ export class WorkflowService {
     return this.engine.tokens.decide('workflows.rejectToken', token, { reason }, options);
   }
 
-  /** Workflows, the newest first: those in one status, or all. @throws InvalidArgumentError */
+  /**
+   * Workflows, the newest first, a page at a time: all, or those that have everything that is asked for.
+   *
+   * @example
+   * ```ts
+   * const { workflows, next } = await this.workflows.list({ status: 'ERROR', attributes: { customer: 7 }, limit: 20 });
+   * ```
+   * @throws InvalidArgumentError
+   */
   list(query: ListQuery = {}): Promise<WorkflowPageReport> {
     return this.engine.list(query);
+  }
+
+  /**
+   * How many workflows there are, by status, name, queue, executor, version or time of creation, and how long they have
+   * waited and taken at most.
+   *
+   * @example
+   * ```ts
+   * const { groups } = await this.workflows.count({ groupBy: ['name', 'status'], createdAfter: yesterday, bucket: '1h' });
+   * ```
+   * @throws InvalidArgumentError
+   */
+  count(query: CountQuery = {}): Promise<WorkflowCounts> {
+    return this.engine.inspection.count(query);
   }
 
   /** A reference to a workflow that any process may have started. @throws InvalidArgumentError */
@@ -191,9 +222,24 @@ export class WorkflowService {
     return this.engine.streams.read<T>(workflowId, key, options);
   }
 
-  /** The recorded steps of a workflow, in order. */
-  steps(workflowId: string): Promise<StepReport[]> {
-    return this.engine.steps(workflowId);
+  /** The recorded steps of a workflow, in order; none when there is no such workflow. @throws InvalidArgumentError */
+  steps(workflowId: string, query: StepQuery = {}): Promise<StepReport[]> {
+    return this.engine.steps(workflowId, query);
+  }
+
+  /**
+   * Why a workflow is not progressing, or that it is: as data, to switch over, and in one sentence.
+   *
+   * @example
+   * ```ts
+   * const { reason, sentence } = await this.workflows.explain(orderId);
+   * // Workflow "order-7" (CheckoutWorkflow.run) waits for a message on topic "approval" until 2026-03-01T12:00:00.000Z.
+   * if (reason.kind === 'waiting-for-message') remind(reason.messages, reason.until);
+   * ```
+   * @throws WorkflowNotFoundError
+   */
+  explain(workflowId: string): Promise<WorkflowExplanation> {
+    return this.engine.inspection.explain(workflowId);
   }
 
   /**
@@ -261,6 +307,41 @@ export class WorkflowService {
   /** What was done to a workflow from outside, by whom, in order (the last 1,000); also after it was deleted. */
   actions(workflowId: string): Promise<WorkflowAction[]> {
     return this.engine.control.actions(workflowId);
+  }
+
+  /**
+   * A workflow with its whole history, and with its descendants where they are wanted, as JSON.
+   *
+   * @example
+   * ```ts
+   * await writeFile(`${id}.json`, JSON.stringify(await this.workflows.export(id, { children: true })));
+   * ```
+   * @throws WorkflowNotFoundError; InvalidArgumentError when there are more than 1,000 of them
+   */
+  export(workflowId: string, options: ExportOptions = {}): Promise<WorkflowArchive> {
+    return this.engine.inspection.export(workflowId, options);
+  }
+
+  /**
+   * Takes exported workflows in, all or none; those that are here already are left as they are. Workflows that have not
+   * ended are refused unless `unfinished` says that they go on here.
+   * @throws ArchiveFormatError, ArchiveVersionError, ArchiveConflictError, ArchiveUnfinishedError; nothing was written
+   */
+  import(archive: WorkflowArchive, options: ImportOptions = {}): Promise<ImportReport> {
+    return this.engine.inspection.import(archive, options);
+  }
+
+  /** What retention has removed in this process; undefined when none is configured. */
+  retention(): RetentionReport | undefined {
+    return this.engine.inspection.retention;
+  }
+
+  /**
+   * Removes now, and at full speed, what the configured retention removes; resolves with how many of each outcome.
+   * @throws InvalidArgumentError when none is configured
+   */
+  applyRetention(): Promise<RemovedCounts> {
+    return this.engine.inspection.applyRetention();
   }
 
   /** How recovery stands, and what is unfinished in the whole database. */

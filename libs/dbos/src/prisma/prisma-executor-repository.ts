@@ -21,7 +21,7 @@ interface RegisterRow extends ExecutorHolder {
  * A process whose lock is free is dead when its last heartbeat is at least this old: a live one that only lost its
  * session goes on sending heartbeats, several in this time.
  */
-const SESSION_GRACE_MS = 1_750;
+export const SESSION_GRACE_MS = 1_750;
 
 export class PrismaExecutorRepository implements ExecutorRepository {
   constructor(
@@ -39,6 +39,7 @@ export class PrismaExecutorRepository implements ExecutorRepository {
     goneId: string | null = null,
   ): Promise<ExecutorHolder | undefined> {
     const { id, name = null, leaseMs, hostname, pid, applicationVersion = null } = executor;
+    const { workflows, queues } = executor;
     if (await this.session?.hold(id)) await this.verifySession();
     const lockKey = this.session?.lockKey ?? null;
     // The insert reads from `superseded`, so that it comes after it and finds the name free.
@@ -52,9 +53,11 @@ export class PrismaExecutorRepository implements ExecutorRepository {
                   OR dbos.executor_is_gone(heartbeat_at, lease_ms, lock_key, ${SESSION_GRACE_MS}::int))
           RETURNING id
         ), registered AS (
-          INSERT INTO dbos.executors (id, name, lease_ms, hostname, pid, application_version, lock_key)
+          INSERT INTO dbos.executors (id, name, lease_ms, hostname, pid, application_version, lock_key,
+                                      workflow_names, queues)
           SELECT ${id}, ${name}::text, ${leaseMs}::int, ${hostname}, ${pid}::int, ${applicationVersion}::text,
-                 ${lockKey}::bigint
+                 ${lockKey}::bigint, ${workflows ? [...workflows] : null}::text[],
+                 ${queues ? [...queues] : null}::text[]
             FROM (SELECT count(*) FROM superseded) AS after_superseding
               ON CONFLICT DO NOTHING
           RETURNING id

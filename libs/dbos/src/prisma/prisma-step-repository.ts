@@ -1,6 +1,11 @@
 /** Checkpoints in PostgreSQL: written through the transition pipeline, read whole. */
 import type { Owner } from '../core/owner.js';
-import type { NewStep, StepRecord, StepRepository } from '../repository/step-repository.js';
+import type {
+  NewStep,
+  StepPage,
+  StepRecord,
+  StepRepository,
+} from '../repository/step-repository.js';
 import type { Database } from './database.js';
 import { encoded } from './rows.js';
 import type { TransitionPipeline } from './transition-pipeline.js';
@@ -40,7 +45,7 @@ export class PrismaStepRepository implements StepRepository {
     return rows.map(stepRecord);
   }
 
-  async list(workflowId: string): Promise<StepRecord[]> {
+  async list(workflowId: string, { limit, after }: StepPage = {}): Promise<StepRecord[]> {
     const rows = await this.database.query<StepRow>(
       (client) => client.$queryRaw`
         SELECT workflow_id AS "workflowId", step_id AS "stepId", name, epoch, serialization, output, error,
@@ -48,7 +53,10 @@ export class PrismaStepRepository implements StepRepository {
                completed_at AS "completedAt"
           FROM dbos.steps
          WHERE workflow_id = ${workflowId}
-         ORDER BY string_to_array(step_id, '.')::int[]`,
+           AND (${after ?? null}::text IS NULL
+                OR string_to_array(step_id, '.')::int[] > string_to_array(${after ?? null}::text, '.')::int[])
+         ORDER BY string_to_array(step_id, '.')::int[]
+         LIMIT ${limit ?? null}::integer`,
     );
     return rows.map(stepRecord);
   }

@@ -7,14 +7,12 @@
  */
 import type { Owner } from '../core/owner.js';
 import type {
-  ListedWorkflow,
   NewWorkflow,
   Settlement,
   StartedWorkflow,
   StrandedWorkflows,
   UnfinishedCounts,
   WorkflowOutcome,
-  WorkflowPage,
   WorkflowRecord,
   WorkflowRepository,
   WorkflowState,
@@ -126,32 +124,6 @@ export class PrismaWorkflowRepository implements WorkflowRepository {
       ...state,
       error: encoded(error, outcomeSerialization),
     }));
-  }
-
-  async list({ statuses, limit, before }: WorkflowPage): Promise<ListedWorkflow[]> {
-    // One walk along the index for each status, the newest of all of them together.
-    const rows = await this.database.query<WorkflowRow & { seq: string }>(
-      (client) => client.$queryRaw`
-        SELECT page.id, page.name, page.status, page.executor_id AS "executorId", page.epoch,
-               page.recovery_attempts AS "recoveryAttempts", page.failures, page.queue, page.priority,
-               page.partition_key AS "partitionKey", page.deduplication_id AS "deduplicationId",
-               page.parent_id AS "parentId", page.application_version AS "applicationVersion", page.attributes,
-               page.serialization, page.outcome_serialization AS "outcomeSerialization", page.input, page.output,
-               page.error, page.wake_at AS "wakeAt", page.timeout_ms AS "timeoutMs", page.deadline,
-               page.cancel_reason AS "cancelReason", page.forked_from AS "forkedFrom", page.created_at AS "createdAt",
-               page.started_at AS "startedAt", page.completed_at AS "completedAt", page.updated_at AS "updatedAt",
-               page.seq::text AS seq
-          FROM unnest(${[...statuses]}::text[]) AS asked(status)
-         CROSS JOIN LATERAL (
-                 SELECT *
-                   FROM dbos.workflows w
-                  WHERE w.status = asked.status COLLATE "C" AND w.seq < coalesce(${before ?? null}::bigint, 9223372036854775807)
-                  ORDER BY w.seq DESC
-                  LIMIT ${limit}::integer) AS page
-         ORDER BY page.seq DESC
-         LIMIT ${limit}::integer`,
-    );
-    return rows.map(({ seq, ...row }) => ({ ...workflowRecord(row), seq }));
   }
 
   async outcomes(ids: readonly string[]): Promise<{ ended: WorkflowOutcome[]; missing: string[] }> {

@@ -7,11 +7,15 @@
  */
 import type { OpenTransaction } from '../core/open-transaction.js';
 import type { ControlRepository } from './control-repository.js';
+import type { ArchiveRepository } from './archive-repository.js';
 import type { EventRepository } from './event-repository.js';
 import type { ExecutorRepository } from './executor-repository.js';
+import type { ExplanationRepository } from './explanation-repository.js';
+import type { ListingRepository } from './listing-repository.js';
 import type { MessageRepository } from './message-repository.js';
 import type { Notifier } from './notifier.js';
 import type { QueueRepository } from './queue-repository.js';
+import type { RetentionRepository } from './retention-repository.js';
 import type { ScheduleRepository } from './schedule-repository.js';
 import type { StepRepository } from './step-repository.js';
 import type { StreamRepository } from './stream-repository.js';
@@ -32,6 +36,10 @@ export abstract class CheckpointRepository {
   abstract readonly messages: MessageRepository;
   abstract readonly events: EventRepository;
   abstract readonly tokens: TokenRepository;
+  abstract readonly listings: ListingRepository;
+  abstract readonly explanations: ExplanationRepository;
+  abstract readonly retention: RetentionRepository;
+  abstract readonly archives: ArchiveRepository;
   /**
    * Transactions of one of the application's clients.
    * @param token the client's; undefined for the one by default

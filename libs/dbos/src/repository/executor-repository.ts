@@ -9,6 +9,9 @@ export interface ExecutorRegistration {
   readonly hostname: string;
   readonly pid: number;
   readonly applicationVersion?: string;
+  /** Names of the workflows and queues that it takes up; absent: it does not say. */
+  readonly workflows?: readonly string[];
+  readonly queues?: readonly string[];
 }
 
 /** The executor that already uses a name. */

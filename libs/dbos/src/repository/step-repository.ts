@@ -37,6 +37,12 @@ export interface StepRecord {
   readonly completedAt: Date;
 }
 
+export interface StepPage {
+  readonly limit?: number;
+  /** Only what comes after this position. */
+  readonly after?: string;
+}
+
 export interface StepRepository {
   /**
    * Records one step of the run of `owner`; `false` when it no longer owns the workflow, and then nothing was
@@ -47,6 +53,6 @@ export interface StepRepository {
   /** All checkpoints of the given workflows. */
   history(workflowIds: readonly string[]): Promise<StepRecord[]>;
 
-  /** The checkpoints of one workflow in the order of their positions. */
-  list(workflowId: string): Promise<StepRecord[]>;
+  /** The checkpoints of one workflow in the order of their positions, all or a page of them. */
+  list(workflowId: string, page?: StepPage): Promise<StepRecord[]>;
 }

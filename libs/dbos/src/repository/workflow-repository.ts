@@ -120,16 +120,6 @@ export interface UnfinishedCounts {
   readonly stranded: readonly StrandedWorkflows[];
 }
 
-export interface WorkflowPage {
-  readonly statuses: readonly WorkflowStatus[];
-  readonly limit: number;
-  /** Only what arrived before this. */
-  readonly before?: string;
-}
-
-/** A workflow in a list, with its place in the order of arrival. */
-export type ListedWorkflow = WorkflowRecord & { readonly seq: string };
-
 export interface WorkflowRepository {
   /** Writes the workflow unless its id or deduplication id is taken; either way says what now stands there. */
   start(workflow: NewWorkflow): Promise<StartedWorkflow>;
@@ -144,9 +134,6 @@ export interface WorkflowRepository {
 
   /** Where the given workflows stand, those that exist, in no order. */
   states(ids: readonly string[]): Promise<WorkflowState[]>;
-
-  /** Workflows in these statuses, the newest first. */
-  list(page: WorkflowPage): Promise<ListedWorkflow[]>;
 
   /** Of the given workflows, those that have an outcome, and the ids that do not exist. */
   outcomes(ids: readonly string[]): Promise<{ ended: WorkflowOutcome[]; missing: string[] }>;
