@@ -31,7 +31,8 @@ const config: Config = {
   maxWorkers: process.env['JEST_MAX_WORKERS'] ?? 2,
   // ES modules of finished test files are never collected: begin a new worker before memory runs short.
   workerIdleMemoryLimit: '1GB',
-  testTimeout: 30_000,
+  // A bound for what hangs: long enough that no slow machine comes to it, and that `eventually` tells first what is missing.
+  testTimeout: 120_000,
   collectCoverageFrom: ['libs/*/src/**/*.ts', 'sample-app/src/**/*.ts', '!**/generated/**'],
 };
 

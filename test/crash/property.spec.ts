@@ -172,7 +172,7 @@ describe('A random workflow', () => {
       ),
       { ...REPEATED, numRuns: 40 },
     );
-  }, 120_000);
+  }, 240_000);
 
   it('ends as if its processes had not been killed with SIGKILL, and repeats no checkpointed body', async () => {
     const settings = { url: database.url, executorId: 'random', session: true };
@@ -218,7 +218,7 @@ describe('A random workflow', () => {
       ),
       { ...REPEATED, numRuns: 3 },
     );
-  }, 120_000);
+  }, 240_000);
 });
 
 /** What a killed process had sent is over once its connections are gone. */

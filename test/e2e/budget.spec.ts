@@ -172,10 +172,13 @@ const reason = countable ? '' : ' (skipped: this server has no pg_stat_statement
     return nestApp;
   }
 
-  /** All statements but heartbeats. */
-  async function counted(work: () => Promise<unknown>): Promise<CountedStatement[]> {
+  /** All statements but those that come by the clock, however little is done: a busy machine may come to any of them. */
+  async function counted(
+    work: () => Promise<unknown>,
+    byTheClock: readonly Kind[] = [isHeartbeat, isReconciliation, isScheduleLook],
+  ): Promise<CountedStatement[]> {
     const statements = await counter.during(work);
-    return statements.filter((statement) => !isHeartbeat(statement));
+    return statements.filter((statement) => !byTheClock.some((kind) => kind(statement)));
   }
 
   it.each([
@@ -261,11 +264,12 @@ const reason = countable ? '' : ' (skipped: this server has no pg_stat_statement
     await eventually(() => expect(dying.get(Held).begun).toBe(ids.length));
     await dying.kill();
 
-    const sent = await counted(async () => {
+    const launched = async (): Promise<void> => {
       const { app, workflows } = await start();
       app.get(Held).holds = false;
       await Promise.all(ids.map((id) => workflows.handle(id).result()));
-    });
+    };
+    const sent = await counted(launched, [isHeartbeat]);
 
     expect(count(sent, isClaim)).toBeLessThanOrEqual(2);
     expect(count(sent, isHistory)).toBe(1);
@@ -286,8 +290,8 @@ const reason = countable ? '' : ' (skipped: this server has no pg_stat_statement
     const beats = (intervalMs: number): number => Math.ceil(elapsedMs / (intervalMs * 0.9)) + 1;
     expect(count(sent, isClaim)).toBeLessThanOrEqual(beats(100));
     expect(count(sent, isHeartbeat)).toBeLessThanOrEqual(beats(500));
-    expect(count(sent, isReconciliation)).toBeLessThanOrEqual(1);
-    expect(count(sent, isScheduleLook)).toBeLessThanOrEqual(1);
+    expect(count(sent, isReconciliation)).toBeLessThanOrEqual(beats(10_000));
+    expect(count(sent, isScheduleLook)).toBeLessThanOrEqual(beats(30_000));
     // A look for work writes nothing but, now and then, that a row it came across is dead.
     expect(costOf(sent.filter((statement) => !isHeartbeat(statement))).walBytes).toBeLessThan(500);
     expect(

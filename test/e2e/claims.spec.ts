@@ -184,7 +184,8 @@ describe('A claim', () => {
     await observer.enqueue('parcels', ['tea', 'salt']);
     await first.begin();
     await first.claim({ queues: ['parcels'], limit: 1 });
-    const expiresAt = new Date(Date.now() + 300);
+    const expiresAt = new Date(Date.now() + 2_000); // it is under way by then
+
     const late = second.claimIds({ queues: ['parcels'], expiresAt });
     await first.holdsUp(second, observer);
     await eventually(() => expect(Date.now()).toBeGreaterThan(expiresAt.getTime() + 50));
@@ -309,6 +310,9 @@ describe('Batches of workflows with the same deduplication ids', () => {
 });
 
 describe('A claim of 100', () => {
+  /** Hundreds of thousands of rows are written first. */
+  const FILLING_MS = 180_000;
+
   /** Fills the tables in as few statements as possible; nothing is analysed yet. */
   async function fill(queue: string, waiting: number, partitions?: number): Promise<void> {
     await observer.query(
@@ -350,39 +354,49 @@ describe('A claim of 100', () => {
     };
   }
 
-  it('reads little more, on queues with and without a limit, of 100,000 among 200,000 that have ended', async () => {
-    await observer.declare('limited', { concurrency: 10_000 });
-    await observer.declare('free');
-    for (const [status, number] of [
-      ['SUCCESS', 200_000],
-      ['PENDING', 5_000],
-    ]) {
-      await observer.query(
-        `INSERT INTO dbos.workflows (id, name, status, serialization, input, queue, executor_id)
+  it(
+    'reads little more, on queues with and without a limit, of 100,000 among 200,000 that have ended',
+    async () => {
+      await observer.declare('limited', { concurrency: 10_000 });
+      await observer.declare('free');
+      for (const [status, number] of [
+        ['SUCCESS', 200_000],
+        ['PENDING', 5_000],
+      ]) {
+        await observer.query(
+          `INSERT INTO dbos.workflows (id, name, status, serialization, input, queue, executor_id)
          SELECT $1 || n, $2, $1, 'json', '[]', 'free', 'another' FROM generate_series(1, $3::integer) AS n`,
-        [status, NAME, number],
-      );
-    }
-    for (const queue of ['limited', 'free']) {
-      await fill(queue, 100_000);
-      const { scans, rows, blocks } = await readsOf(queue);
-      expect(scans).toBe(0);
-      expect(rows).toBeLessThan(600);
-      expect(blocks).toBeLessThan(4_000);
-    }
-  });
+          [status, NAME, number],
+        );
+      }
+      for (const queue of ['limited', 'free']) {
+        await fill(queue, 100_000);
+        const { scans, rows, blocks } = await readsOf(queue);
+        expect(scans).toBe(0);
+        expect(rows).toBeLessThan(600);
+        expect(blocks).toBeLessThan(4_000);
+      }
+    },
+    FILLING_MS,
+  );
 
-  it('reads a few rows of each of 1,000 partitions, whatever limits them', async () => {
-    await observer.declare('one by one', { partition: { concurrency: 1 } });
-    await observer.declare('paced', { partition: { rateLimit: { limit: 999, periodMs: 60_000 } } });
-    for (const queue of ['one by one', 'paced']) {
-      await fill(queue, 100_000, 1_000);
-      const { scans, rows, blocks } = await readsOf(queue);
-      expect(scans).toBe(0);
-      expect(rows).toBeLessThan(10_000);
-      expect(blocks).toBeLessThan(25_000);
-    }
-  });
+  it(
+    'reads a few rows of each of 1,000 partitions, whatever limits them',
+    async () => {
+      await observer.declare('one by one', { partition: { concurrency: 1 } });
+      await observer.declare('paced', {
+        partition: { rateLimit: { limit: 999, periodMs: 60_000 } },
+      });
+      for (const queue of ['one by one', 'paced']) {
+        await fill(queue, 100_000, 1_000);
+        const { scans, rows, blocks } = await readsOf(queue);
+        expect(scans).toBe(0);
+        expect(rows).toBeLessThan(10_000);
+        expect(blocks).toBeLessThan(25_000);
+      }
+    },
+    FILLING_MS,
+  );
 });
 
 describe('What is done to waiting workflows while they are claimed', () => {

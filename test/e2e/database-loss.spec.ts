@@ -252,7 +252,7 @@ describe('A fault of the infrastructure', () => {
         name === 'TypeError' ? new TypeError('of the driver') : new Error('of the client');
       app.faults.failNext(TRANSITION, () => Object.assign(fault, { name }));
       const handle = await app.workflows.start(Orders, { workflowId: 'unforeseen' }).run(2);
-      expect(await handle.result({ timeout: 5_000 })).toBe(1);
+      expect(await handle.result()).toBe(1);
     },
   );
 
@@ -403,7 +403,7 @@ describe('B14: Workflows end with the right value', () => {
   });
 
   it('although a lock and a statement_timeout cancel their statements for a while', async () => {
-    await configure(`SET statement_timeout = '50ms'`);
+    await configure(`SET statement_timeout = '250ms'`);
     await startApp();
     const results = orderMany(50);
     await ledger.query('BEGIN; LOCK TABLE dbos.steps IN EXCLUSIVE MODE');

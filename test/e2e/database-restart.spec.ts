@@ -189,7 +189,7 @@ describe('While PostgreSQL is down', () => {
     await start();
 
     expect(waitedMs).toBeGreaterThanOrEqual(299);
-    expect(waitedMs).toBeLessThan(1_000);
+    expect(waitedMs).toBeLessThan(8_000); // and not for as long as statements of workflows do
     await eventually(async () =>
       expect(await app.workflows.execute(Orders, { workflowId: 'patient' }).run(2)).toBe(1),
     );
@@ -228,6 +228,6 @@ describe('While PostgreSQL is down', () => {
     const askedAt = performance.now();
     await app.close();
 
-    expect(performance.now() - askedAt).toBeLessThan(8_000);
+    expect(performance.now() - askedAt).toBeLessThan(20_000); // five seconds are for the hand-over
   });
 });

@@ -98,7 +98,7 @@ describe('Closed applications', () => {
       const alive = engines.filter((engine) => engine.deref() !== undefined).length;
       expect(alive).toBeLessThan(ROUNDS / 10);
     });
-  }, 60_000);
+  }, 300_000);
 
   it('leaves nothing behind of modules that were compiled and never initialised', async () => {
     const before = await footprint();

@@ -117,7 +117,7 @@ describe('The start of an application', () => {
       const journal = new Journal();
 
       const { workflows } = await apps.start(settingsOf(slowHooks(journal)), journal);
-      await workflows.handle(workflowId).result({ timeout: 4_000 });
+      await workflows.handle(workflowId).result();
 
       const firstBody = journal.entries.indexOf('first begins');
       expect(journal.entries.lastIndexOf('initialised')).toBeGreaterThanOrEqual(0);
@@ -143,7 +143,7 @@ describe('The start of an application', () => {
       { after: [moduleWith(Starter)], providers: [slowHooks(journal)] },
       journal,
     );
-    await workflows.handle('B22 hook').result({ timeout: 4_000 });
+    await workflows.handle('B22 hook').result();
 
     expect(journal.entries.slice(0, 4)).toEqual([
       'initialised',

@@ -71,7 +71,7 @@ describe('5,000 workflows that sleep for an hour', () => {
     expect((memory.after.heap - memory.before.heap) / SLEEPERS).toBeLessThan(512);
     // 20 MB on a quiet machine, but what is resident goes up and down by more than that with the load of others.
     expect(memory.after.resident - memory.before.resident).toBeLessThan(50_000_000);
-  }, 120_000);
+  }, 240_000);
 });
 
 describe('A workflow of 100 steps that return a mebibyte each', () => {
@@ -88,7 +88,7 @@ describe('A workflow of 100 steps that return a mebibyte each', () => {
       1.3 * STEPS * MEBIBYTE,
     );
     expect(second.memory.after.heap - second.memory.before.heap).toBeLessThan(30_000_000);
-  }, 120_000);
+  }, 240_000);
 });
 
 const countable = (await TableReads.isPossible()) && (await StatementCounter.isPossible());
@@ -112,7 +112,7 @@ const reason = countable ? '' : ' (skipped: this server does not count)';
     expect(beside.reads.scans).toBe(alone.reads.scans);
     // Of each kind 10,000 are counted.
     expect(beside.reads.entries).toBeLessThan(11_000);
-  }, 60_000);
+  }, 240_000);
 
   /** What a process costs up to its first result. */
   async function launched() {

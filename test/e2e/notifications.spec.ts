@@ -247,10 +247,7 @@ describe('A connection that delivers no notifications', () => {
     const handle = await app.workflows.start(Inbox).run(1);
     await sender.workflows.send(handle.workflowId, 1, { topic: 'in' });
     expect(await handle.result()).toEqual([1]);
-    await eventually(
-      () => expect(warnings).toEqual([expect.stringContaining('sessionUrl')]),
-      8_000,
-    );
+    await eventually(() => expect(warnings).toEqual([expect.stringContaining('sessionUrl')]));
     expect(notifier.isListening).toBe(false);
     await sender.close();
     await app.close();

@@ -61,7 +61,7 @@ describe('handle.status$', () => {
     await ended.promise;
     expect(reports.at(-1)).toEqual(await handle.status());
     expect(reports.at(-1)?.status).toBe('CANCELLED');
-    expect(watching(app)).toBe(0);
+    await eventually(() => expect(watching(app)).toBe(0));
   });
 
   it('tells one report of a workflow that has ended', async () => {
@@ -127,10 +127,13 @@ describe('handle.status$ of a workflow in another process', () => {
     const goOn = deferred<void>();
     const handle = await app.begin(() => goOn.promise);
     const other = await apps.start();
-    const told = statusesOf(other, handle.workflowId);
-    await eventually(() => expect(watching(other)).toBe(1));
+    const told: string[] = [];
+    other.workflows
+      .handle(handle.workflowId)
+      .status$.subscribe(({ status }) => void told.push(status));
+    await eventually(() => expect(told).toEqual(['PENDING']));
     goOn.resolve();
-    expect(await told).toEqual(['PENDING', 'SUCCESS']);
+    await eventually(() => expect(told).toEqual(['PENDING', 'SUCCESS']));
   });
 });
 
@@ -144,6 +147,11 @@ describe('workflows.events$', () => {
       .pipe(filter(({ workflowId }) => workflowId === id))
       .subscribe((event) => events.push(event));
     return events;
+  }
+
+  function nothingRuns(app: ScriptedApp): Promise<void> {
+    const { executor } = app.get(Engine)['parts'];
+    return eventually(() => expect(executor.running).toEqual([]));
   }
 
   /** Their types, once there are so many. */
@@ -211,6 +219,7 @@ describe('workflows.events$', () => {
       },
     });
     await suspension(app.workflows.handle(workflowId));
+    await nothingRuns(app); // so that all has been told of the suspension
     const events = eventsOf(app, workflowId);
     await app.workflows.resume(workflowId);
     expect(await typesOf(events, 2)).toEqual(['resumed', 'suspended']);

@@ -94,7 +94,7 @@ describe('Whoever follows an order', () => {
       { stage: 'packing' },
       { stage: 'shipped', trackingCode: expect.stringMatching(/^TEA-/) },
     ]);
-    expect(readers()).toBe(0);
+    await eventually(() => expect(readers()).toBe(0));
   });
 
   it('is told the same afterwards', async () => {

@@ -450,9 +450,10 @@ describe('A deduplication id', () => {
 describe('A delay', () => {
   it('B51: keeps a workflow from being claimed until its time has come', async () => {
     const { queue, prisma } = await startApp();
+    const later = await queue.enqueue(Packing, { delay: '1h' }).run('salt');
     const handle = await queue.enqueue(Packing, { delay: 150 }).run('tea');
-    expect(await handle.status()).toMatchObject({ status: 'DELAYED' });
     await handle.result();
+    expect(await later.status()).toMatchObject({ status: 'DELAYED' });
     const [row] = await prisma.$queryRaw<Array<{ waited: number }>>`
       SELECT extract(epoch FROM started_at - created_at)::float8 * 1000 AS waited
         FROM dbos.workflows WHERE id = ${handle.workflowId}`;

@@ -4,6 +4,7 @@ import type { ScheduleSpec } from '../../libs/dbos/src/engine/schedule-definitio
 import { eventually } from '../support/eventually.js';
 import { COMING_TICK, HALF_PAST, LAST_TICK, runId, tickBefore } from '../support/half-past.js';
 import {
+  LONG_TRANSACTION,
   PARTITIONED,
   QUEUE,
   REPORT,
@@ -517,7 +518,7 @@ describe('A set of schedules that is applied', () => {
         ).toHaveLength(1),
       );
       return { applying };
-    });
+    }, LONG_TRANSACTION);
     await expect((await applied).applying).rejects.toMatchObject({ code: 'DBOS_SCHEDULE_EXISTS' });
     expect(await one.engine.schedules.get('daily')).toMatchObject({ cron: '@hourly', set: null });
   });

@@ -67,24 +67,22 @@ describe('Client and engine', () => {
     const client = openClient();
     const started = startEngine(client);
     await client.$queryRaw`SELECT 1 AS one`;
-    await useBoth(client, await started);
-    expect(await connections.count()).toBe(MAX);
+    const engine = await started;
+    expect(await connections.countOf(MAX, () => useBoth(client, engine))).toBe(MAX);
   });
 
   it('use one pool when the engine queries first', async () => {
     const client = openClient();
     const engine = await startEngine(client);
     await engine.sum(2);
-    await useBoth(client, engine);
-    expect(await connections.count()).toBe(MAX);
+    expect(await connections.countOf(MAX, () => useBoth(client, engine))).toBe(MAX);
   });
 
   it('use one pool when the client connects after the engine has found it', async () => {
     const client = openClient();
     const engine = await startEngine(client);
     await client.$connect();
-    await useBoth(client, engine);
-    expect(await connections.count()).toBe(MAX);
+    expect(await connections.countOf(MAX, () => useBoth(client, engine))).toBe(MAX);
   });
 
   it('use one pool when the application made it, even if the client had connected before', async () => {
@@ -93,8 +91,7 @@ describe('Client and engine', () => {
     await client.$connect();
     const names = statementNames(pool);
     const engine = await startEngine(client);
-    await useBoth(client, engine);
-    expect(await connections.count()).toBe(MAX);
+    expect(await connections.countOf(MAX, () => useBoth(client, engine))).toBe(MAX);
     expect(names.join('')).toContain('dbos_');
 
     await engine.engine.shutdown();
@@ -119,8 +116,7 @@ describe('Client and engine', () => {
     const client = openClient();
     await client.$connect();
     const engine = await startEngine(client);
-    await useBoth(client, engine);
-    expect(await connections.count()).toBe(MAX);
+    expect(await connections.countOf(MAX, () => useBoth(client, engine))).toBe(MAX);
   });
 
   it('use the client alone when its first query was under way', async () => {
@@ -128,15 +124,14 @@ describe('Client and engine', () => {
     const query = client.$queryRaw`SELECT 1 AS one`.then(() => undefined);
     const engine = await startEngine(client);
     await query;
-    await useBoth(client, engine);
-    expect(await connections.count()).toBe(MAX);
+    expect(await connections.countOf(MAX, () => useBoth(client, engine))).toBe(MAX);
   });
 
   it('are two engines over one client with one pool', async () => {
     const client = openClient();
     const [one, other] = await Promise.all([startEngine(client), startEngine(client)]);
-    await Promise.all([useBoth(client, one), useBoth(client, other)]);
-    expect(await connections.count()).toBe(MAX);
+    const useAll = () => Promise.all([useBoth(client, one), useBoth(client, other)]);
+    expect(await connections.countOf(MAX, useAll)).toBe(MAX);
 
     await one.engine.shutdown();
     expect(await other.sum(3)).toBe(3);
@@ -147,9 +142,8 @@ describe('Client and engine', () => {
     const [first, second] = [new PrismaClient({ adapter }), new PrismaClient({ adapter })];
     clients.push(first, second);
     const engine = await startEngine(first);
-    await useBoth(first, engine);
-    await saturate(second, MANY.length);
-    expect(await connections.count()).toBe(2 * MAX);
+    const useAll = () => Promise.all([useBoth(first, engine), saturate(second, MANY.length)]);
+    expect(await connections.countOf(2 * MAX, useAll)).toBe(2 * MAX);
 
     await first.$disconnect();
     expect(await second.$queryRaw`SELECT 1 AS one`).toEqual([{ one: 1 }]);
@@ -168,7 +162,7 @@ describe('The shared pool', () => {
   it('outlives the $disconnect() of the client while the engine runs', async () => {
     const client = openClient();
     const engine = await startEngine(client);
-    await useBoth(client, engine);
+    await connections.countOf(MAX, () => useBoth(client, engine));
     const sums = MANY.map((steps) => engine.sum(steps));
     await client.$disconnect();
     expect(await Promise.all(sums)).toEqual([0, 0, 1, 3, 6, 10, 15, 21]);
@@ -180,8 +174,7 @@ describe('The shared pool', () => {
     const engine = await startEngine(client);
     await client.$connect();
     await client.$disconnect();
-    await useBoth(client, engine);
-    expect(await connections.count()).toBe(MAX);
+    expect(await connections.countOf(MAX, () => useBoth(client, engine))).toBe(MAX);
   });
 
   it('outlives the engine while the client is connected', async () => {
@@ -245,8 +238,7 @@ describe('The shared pool', () => {
     await first.engine.shutdown();
     await client.$disconnect();
     const second = await startEngine(client);
-    await useBoth(client, second);
-    expect(await connections.count()).toBe(MAX);
+    expect(await connections.countOf(MAX, () => useBoth(client, second))).toBe(MAX);
   });
 });
 

@@ -37,7 +37,7 @@ describe('A shutdown', () => {
   });
 
   it('B40: drains running workflows to their end, steps and all', async () => {
-    const first = await apps.start({ options: { shutdown: { drainMs: 10_000 } } });
+    const first = await apps.start({ options: { shutdown: { drainMs: 50_000 } } });
     await inFirstStep(first, 'B40 drained');
 
     const startedAt = performance.now();
@@ -45,12 +45,12 @@ describe('A shutdown', () => {
     first.journal.open('first');
     await closing;
 
-    expect(performance.now() - startedAt).toBeLessThan(5_000);
+    expect(performance.now() - startedAt).toBeLessThan(25_000); // and not for all of drainMs
     expect(begun(first.journal)).toEqual(['first begins', 'second begins']);
   });
 
   it('B40: waits for a child that is started during the drain', async () => {
-    const first = await apps.start({ options: { shutdown: { drainMs: 10_000 } } });
+    const first = await apps.start({ options: { shutdown: { drainMs: 50_000 } } });
     first.journal.shut('first');
     const handle = await first.workflows.start(Errand, { workflowId: 'B40 parent' }).parent();
     await eventually(() => expect(begun(first.journal)).toEqual(['first begins']));
@@ -125,20 +125,21 @@ describe('A shutdown', () => {
       return performance.now() - startedAt;
     };
 
+    const drainMs = 4_000;
     const durations = await Promise.all([
-      timed(engine.shutdown({ drainMs: 400, graceMs: 0 })),
-      timed(engine.shutdown({ drainMs: 400, graceMs: 0 })),
+      timed(engine.shutdown({ drainMs, graceMs: 0 })),
+      timed(engine.shutdown({ drainMs, graceMs: 0 })),
       timed(first.app.close()),
     ]);
 
-    expect(Math.min(...durations)).toBeGreaterThanOrEqual(399);
-    expect(Math.max(...durations)).toBeLessThan(790);
+    expect(Math.min(...durations)).toBeGreaterThanOrEqual(drainMs - 1);
+    expect(Math.max(...durations)).toBeLessThan(2 * drainMs);
   });
 
   describe('without the database', () => {
     const options = {
-      databasePatienceMs: 300,
-      statementTimeoutMs: 300,
+      databasePatienceMs: 20_000, // of the start, while there is a database
+      statementTimeoutMs: 500,
       shutdown: { graceMs: 100 },
     };
 
@@ -180,7 +181,7 @@ describe('A shutdown', () => {
       await Promise.race([Promise.all(closings), delay(BOUND_MS, undefined, { ref: false })]);
 
       expect([...open]).toEqual([]);
-    }, 60_000);
+    });
 
     it('goes on by itself when the database comes back', async () => {
       const first = await losesDatabase('refusing', 'back');

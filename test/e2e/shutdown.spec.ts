@@ -15,6 +15,7 @@ import { deferred } from '../../libs/dbos/src/core/deferred.js';
 import { PrismaClient } from '../../sample-app/src/generated/prisma/client.js';
 import {
   begun,
+  BOUND_MS,
   Errand,
   ErrandApps,
   inFirstStep,
@@ -118,7 +119,7 @@ describe('The end of an application', () => {
 
     const startedAt = performance.now();
     await first.app.close();
-    expect(performance.now() - startedAt).toBeLessThan(2_000);
+    expect(performance.now() - startedAt).toBeLessThan(BOUND_MS);
     first.journal.open('deaf');
 
     const second = await apps.start();
@@ -290,7 +291,7 @@ describe('The end of an application', () => {
       await closing;
 
       expect(journal.entries).toEqual(['first begins', 'first ends', 'prisma disconnects']);
-      await eventually(async () => expect(await connections()).toBe(before));
+      await eventually(async () => expect(await connections()).toBeLessThanOrEqual(before));
     });
   });
 });

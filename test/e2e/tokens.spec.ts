@@ -220,9 +220,7 @@ describe('A token', () => {
       await flow.step('held', () => held.promise);
     };
     const { workflowId } = await test.begin(script);
-    await eventually(async () =>
-      expect(await recordedBy(test, workflowId)).toEqual(['0 flow.createToken']),
-    );
+    await eventually(() => expect(ends).toHaveLength(1)); // its record is durable by then
     await test.kill();
     held.resolve();
     const second = await engines.start({ scripts: { [workflowId]: script } });

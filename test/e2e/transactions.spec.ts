@@ -95,7 +95,7 @@ describe('A transaction of a workflow', () => {
     });
 
     expect((await handle.result()).map((sql) => /TRANSACTION|dbos\.\w+/.exec(sql)?.[0])).toEqual([
-      'dbos.write_transitions', // of the step before
+      'dbos.write_transitions_of_one', // of the step before
       'TRANSACTION',
       'dbos.record_transaction',
     ]);

@@ -3,6 +3,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import type { WorkflowHandle } from 'nestjs-dbos';
 import { deferred } from '../../libs/dbos/src/core/deferred.js';
+import type { EngineOptions } from '../../libs/dbos/src/engine/engine-options.js';
 import type { Engine } from '../../libs/dbos/src/engine/engine.js';
 import { eventually } from '../support/eventually.js';
 import { recordedBy, useTestEngines, type TestEngine } from '../support/test-engine.js';
@@ -60,9 +61,10 @@ async function restart(
   first: TestEngine,
   { workflowId }: WorkflowHandle,
   script: (engine: Engine) => unknown,
+  options: EngineOptions = {},
 ): Promise<TestEngine> {
   await first.kill();
-  return engines.start({ scripts: { [workflowId]: script }, options: OFTEN });
+  return engines.start({ scripts: { [workflowId]: script }, options: { ...OFTEN, ...options } });
 }
 
 describe('A sleep', () => {
@@ -83,23 +85,24 @@ describe('A sleep', () => {
   });
 
   it('B37: that was interrupted sleeps only the rest after a restart', async () => {
-    const test = await engines.start({ options: { parkAfterMs: 60_000 } });
+    const inMemory = { parkAfterMs: 100 * HOUR_MS };
+    const test = await engines.start({ options: inMemory });
     const script = async ({ flow }: Engine): Promise<string> => {
-      await flow.sleep(10_000);
+      await flow.sleep('10h');
       return 'awake';
     };
     const handle = await test.begin(script);
-    await test.timer(10_000);
+    await test.timer(10 * HOUR_MS);
     await eventually(async () => expect(await recordedWake(test, handle.workflowId)).toBeDefined());
-    await backDate(test, handle.workflowId, 2_000);
-    const second = await restart(test, handle, script);
+    await backDate(test, handle.workflowId, 2 * HOUR_MS);
+    const second = await restart(test, handle, script, inMemory);
 
     const rest = await eventually(() => {
-      const timers = second.clock.pending.filter((ms) => ms > 5_500 && ms < 10_001);
+      const timers = second.clock.pending.filter((ms) => ms > 5 * HOUR_MS);
       expect(timers).toHaveLength(1);
       return timers[0]!;
     });
-    expect(rest).toBeLessThanOrEqual(8_000);
+    expect(rest).toBeLessThanOrEqual(8 * HOUR_MS);
     second.clock.advance(rest);
     expect(await second.engine.handle(handle.workflowId).result()).toBe('awake');
   });

@@ -17,7 +17,7 @@ export async function connectAdmin(adminUrl: string, applicationName: string): P
   const client = new pg.Client({
     connectionString: adminUrl,
     application_name: applicationName,
-    connectionTimeoutMillis: 10_000,
+    connectionTimeoutMillis: 60_000, // a server that copies eight databases takes its time to let anybody in
   });
   // Without a listener the loss of an idle connection would end the process; a statement reports it anyway.
   client.on('error', () => undefined);

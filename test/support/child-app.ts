@@ -9,8 +9,8 @@ import type { Parcel } from './child-queues.js';
 
 const PROGRAM = fileURLToPath(new URL('./child-program.ts', import.meta.url));
 const LOADER = new URL('./typescript-loader.mjs', import.meta.url).href;
-/** How long a child may take to answer before the test is told. */
-const PATIENCE_MS = 20_000;
+/** How long a child may take to answer before the test is told; less than the test itself may take. */
+const PATIENCE_MS = 90_000;
 
 /** A parcel, and how it waits. */
 export type WaitingParcel = EnqueueOptions & { readonly parcel: Parcel };

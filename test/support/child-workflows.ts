@@ -23,9 +23,11 @@ export class Bodies {
     return `result ${index}`;
   }
 
+  /** Takes a while, and stops at `tick <n> begun`, once the outside world knows of it. */
   @Step()
   async timed(index: number, ms: number): Promise<number> {
     await this.ledger.enter(this.flow.workflowId, `tick ${index}`);
+    await this.points.pass(`tick ${index} begun`);
     await new Promise((resolve) => setTimeout(resolve, ms));
     return index;
   }

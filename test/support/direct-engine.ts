@@ -11,6 +11,7 @@ import {
 } from '../../libs/dbos/src/prisma/prisma-checkpoint-repository.js';
 import type { PrismaClientLike } from '../../libs/dbos/src/prisma/prisma-client.js';
 import { PrismaClient } from '../../sample-app/src/generated/prisma/client.js';
+import { eventually } from './eventually.js';
 
 export interface DirectEngine {
   readonly engine: Engine;
@@ -90,6 +91,19 @@ export class NamedConnections {
 
   client(max = 2): PrismaClient {
     return new PrismaClient({ adapter: new PrismaPg({ connectionString: this.url, max }) });
+  }
+
+  /**
+   * How many there are once there are `most`, or more. A pool on a busy machine may answer everybody on its first
+   * connection before the second one stands: then `use` has it open that, too.
+   */
+  async countOf(most: number, use: () => Promise<unknown>): Promise<number> {
+    return eventually(async () => {
+      await use();
+      const count = await this.count();
+      if (count < most) throw new Error(`Only ${count} of ${most} connections are open.`);
+      return count;
+    });
   }
 
   /** How many there are now. */

@@ -12,7 +12,7 @@ import { startTestApp } from './test-app.js';
 export const SLOW_MS = 80;
 
 /** What a shutdown may take without a database: grace, unwinding, 5 s for the hand-over, and a slow machine. */
-export const BOUND_MS = 8_000;
+export const BOUND_MS = 20_000;
 
 /** What happened, in order, and the gates at which step bodies wait for the test. */
 export class Journal {

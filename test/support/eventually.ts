@@ -1,7 +1,8 @@
 // Waits for something that comes about by itself, for as long as a test may wait for it.
 
 const POLL_MS = 5;
-const PATIENCE_MS = 5_000;
+/** A bound and no wait: only what never comes takes so long. A busy machine needs seconds for what takes milliseconds. */
+const PATIENCE_MS = 15_000;
 
 /**
  * Repeats `assertion` until it holds, and returns what it returns; rethrows its last error when it never does.

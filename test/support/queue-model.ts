@@ -162,7 +162,8 @@ export class QueueModel {
     const child = ChildApp.begin({
       url: this.settings.url,
       session: true,
-      leaseMs: 3_000,
+      // Whoever is killed loses its session, which tells at once; whoever merely has no time keeps it.
+      leaseMs: 10_000,
       queues: QUEUES,
       options: { parkAfterMs: 30, pollIntervalMs: 500, shutdown: { graceMs: 2_000 } },
     });

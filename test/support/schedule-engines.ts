@@ -11,6 +11,7 @@ import { FakeClock } from './fake-clock.js';
 import { FaultyClient } from './faulty-client.js';
 import { StatementGates } from './statement-gates.js';
 import { drivenBy } from './test-engine.js';
+import { letClaimsBeLate } from './unhurried.js';
 
 /** The workflow that schedules of these tests start. */
 export const REPORT = 'Report';
@@ -48,6 +49,9 @@ export interface ScheduleEngine {
   close(): Promise<void>;
 }
 
+/** As long as a test may wait within one; Prisma's own limits are 2 s and 5 s. */
+export const LONG_TRANSACTION = { maxWait: 30_000, timeout: 30_000 };
+
 /** Nobody but the scheduler ticks on its own within a test. */
 const RARELY = { pollIntervalMs: 600_000 } as const;
 
@@ -65,6 +69,7 @@ async function startScheduleEngine(
     migrate: false,
     session,
   });
+  letClaimsBeLate(repository);
   const options = { ...RARELY, serializers: new SerializerSet(), ...settings.options };
   const engine = new Engine(options, repository, { clock });
   const reports: unknown[][] = [];

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 const PROGRAM = fileURLToPath(new URL('./shop-program.ts', import.meta.url));
 const LOADER = new URL('./typescript-loader.mjs', import.meta.url).href;
 /** How long it may take to come up. */
-const PATIENCE_MS = 30_000;
+const PATIENCE_MS = 90_000;
 
 export class ShopProcess {
   private constructor(

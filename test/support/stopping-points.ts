@@ -53,6 +53,10 @@ function labelsOf(sql: string, values: readonly unknown[]): string[] {
   if (sql.includes('dbos.send_messages')) return stepsOf(values).map((id) => `send ${id}`);
   if (sql.includes('dbos.receive_messages')) return stepsOf(values).map((id) => `receive ${id}`);
   if (!sql.includes('dbos.write_transitions')) return [];
+  if (sql.includes('dbos.write_transitions_of_one')) {
+    const [step, status] = [values[3], values[11]] as Array<string | null | undefined>;
+    return [...(step ? [`checkpoint ${step}`] : []), ...(status ? ['outcome'] : [])];
+  }
   const [, steps, settlements] = values.map((value) => JSON.parse(String(value)) as unknown[]);
   return [
     ...((steps ?? []) as Array<{ step_id: string }>).map(({ step_id }) => `checkpoint ${step_id}`),

@@ -9,6 +9,7 @@ import { createTestDatabase, type TestDatabase } from './database.js';
 import { eventually } from './eventually.js';
 import { FakeClock } from './fake-clock.js';
 import { FaultyClient } from './faulty-client.js';
+import { letClaimsBeLate } from './unhurried.js';
 
 /** The body of a workflow. */
 export type EngineScript<T = unknown> = (engine: Engine) => T | Promise<T>;
@@ -52,6 +53,7 @@ export async function startTestEngine(settings: TestEngineSettings): Promise<Tes
   const faults = new FaultyClient(prisma);
   const clock = new FakeClock();
   const repository = new PrismaCheckpointRepository(() => faults.client, { migrate: false });
+  letClaimsBeLate(repository);
   const options = { ...RARELY, serializers: new SerializerSet(), ...settings.options };
   const engine = new Engine(options, repository, { clock, random: () => NO_JITTER });
   const scripts = new Map(Object.entries(settings.scripts ?? {}));

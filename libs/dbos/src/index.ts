@@ -25,6 +25,7 @@ export type {
   QueueOptions,
   RateLimit,
 } from './core/queue.js';
+export type { OpenTransaction, TransactionalOptions } from './core/open-transaction.js';
 export type { Duration } from './core/duration.js';
 export type { WorkflowStatus, TerminalStatus } from './core/status.js';
 export {

@@ -1,6 +1,7 @@
 /** Queues as words: their limits, what may be asked of them, and the checks of both. */
 import { durationMs, momentMs, type Duration } from './duration.js';
 import { InvalidArgumentError } from './errors.js';
+import type { TransactionalOptions } from './open-transaction.js';
 import { assertIdentifier } from './identifiers.js';
 import { retryPolicy, type RetryPolicy } from './retry.js';
 
@@ -54,7 +55,7 @@ export type DeduplicationPolicy =
   /** The one that waits gets the new input and options; one that has begun is a DeduplicatedError. */
   | 'replace';
 
-export interface EnqueueOptions {
+export interface EnqueueOptions extends TransactionalOptions {
   /** The idempotency key: the same id again attaches to the first execution. Default: a random UUID. */
   readonly workflowId?: string;
   /** A JSON object to find the workflow by later. Not inherited by children. */

@@ -98,7 +98,11 @@ export class ArrivalWatch extends Loop {
     for (const id of ids) this.waiters.get(id)?.forEach(wake);
   }
 
-  /** Wakes those whose time is up, and after each interval all: something may have come unheard. */
+  /**
+   * Wakes those whose time is up, and after each interval all who wait: something may have come unheard. Who is looking
+   * just then waits for the next one; a database that takes longer than an interval to answer would be asked without a
+   * break.
+   */
   async tick(): Promise<number> {
     const now = this.clock.monotonic();
     const looks = now >= this.lookAt;
@@ -107,7 +111,7 @@ export class ArrivalWatch extends Loop {
     for (const waiters of this.waiters.values()) {
       for (const waiter of waiters) {
         if (waiter.dueAt <= now) waiter.wake?.resolve(false);
-        else if (looks) wake(waiter);
+        else if (looks && waiter.wake) wake(waiter);
         else nextAt = Math.min(nextAt, waiter.dueAt);
       }
     }

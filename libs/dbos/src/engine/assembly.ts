@@ -34,6 +34,7 @@ import { readStatuses, type StatusWatch } from './status-reader.js';
 import { Streams } from './streams.js';
 import { Watch } from './watch.js';
 import { Tokens } from './tokens.js';
+import { Transactional } from './transactional.js';
 import { Transactions } from './transactions.js';
 import { Updates } from './updates.js';
 
@@ -95,8 +96,7 @@ export function assemble(options: ResolvedEngineOptions, repository: CheckpointR
     membership,
     streams,
     statuses,
-    ...forWorkflows(options, common),
-    ...exchange(options, { ...common, dispatcher }),
+    ...exchange(options, { ...common, dispatcher, starter, enqueuer }),
   };
 }
 
@@ -109,19 +109,29 @@ function awaitWaking(
   if (wakeAt) dispatcher.dueWithin(Math.max(0, wakeAt.getTime() - time.nowMs()));
 }
 
-/** How workflows and the outside world talk to each other. */
+/** What the code of workflows calls, and how it and the outside world talk to each other. */
 function exchange(
-  { clock, random, logger, pollIntervalMs, parkAfterMs }: ResolvedEngineOptions,
-  common: CommonParts & { readonly dispatcher: Dispatcher },
+  options: ResolvedEngineOptions,
+  common: CommonParts & {
+    readonly dispatcher: Dispatcher;
+    readonly starter: Starter;
+    readonly enqueuer: Enqueuer;
+  },
 ) {
+  const { clock, random, logger, pollIntervalMs, parkAfterMs } = options;
+  const { flow, transactions } = forWorkflows(options, common);
+  const transactional = new Transactional({ ...common, transactions });
   const arrivals = new ArrivalWatch({ clock, random, logger, intervalMs: pollIntervalMs });
   common.notifier.subscribe('arrival', (workflowIds) => arrivals.arrivedElsewhere(workflowIds));
   const parts = { ...common, arrivals };
   const sender = new Sender(parts);
   const receiver = new Receiver({ ...parts, parkAfterMs });
   const events = new Events(parts);
-  const all = { ...parts, sender, receiver, events };
+  const all = { ...parts, sender, receiver, events, transactional };
   return {
+    flow,
+    transactions,
+    transactional,
     arrivals,
     events,
     messages: new Messages(all),

@@ -3,7 +3,7 @@
  * The only caller of `WorkflowRun.record`, and thereby of `steps.record`.
  */
 import type { NewEvent } from '../repository/step-repository.js';
-import type { RecordedOutcome } from './outcome.js';
+import type { Outcome, RecordedOutcome } from './outcome.js';
 import type { RunScope } from './run-scope.js';
 
 export interface Operation<T> {
@@ -28,6 +28,8 @@ export interface OperationReport {
   recorded?: RecordedOutcome;
   /** To be set in one commit with the record. */
   event?: NewEvent;
+  /** Called once the work has settled. */
+  onSettled?: () => void;
   /** Called once the record is durable, if it comes to that. */
   onDurable?: () => void;
 }
@@ -52,7 +54,13 @@ export async function checkpoint<T>(
       childWorkflowId: undefined,
       isRecorded: false,
     };
-    const outcome = await run.codec.settle(() => produce(stepId, report), `result of ${name}`);
+    let outcome: Outcome<T>;
+    try {
+      outcome = run.codec.succeeded(await produce(stepId, report), `result of ${name}`);
+    } catch (error) {
+      outcome = run.codec.failed(error);
+    }
+    report.onSettled?.();
     run.assertGoing(sequence); // interrupted meanwhile, or the branch lost its race: nothing more is recorded
     if (report.isRecorded) return outcome.unwrap();
     if (report.recorded) return run.adopt<T>({ stepId, name, ...report.recorded }).unwrap();

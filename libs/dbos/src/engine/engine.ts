@@ -1,6 +1,7 @@
 /** The engine: put together from its parts, launched, used and shut down. Knows neither Nest nor Prisma. */
-import { EngineNotRunningError, RunCancelledError } from '../core/errors.js';
+import { EngineNotRunningError, InvalidArgumentError, RunCancelledError } from '../core/errors.js';
 import { assertIdentifier } from '../core/identifiers.js';
+import { transactionOf } from '../core/open-transaction.js';
 import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
 import type { UnfinishedCounts } from '../repository/workflow-repository.js';
 import { assemble, type Assembly } from './assembly.js';
@@ -58,9 +59,9 @@ export class Engine {
   ) {
     this.options = resolveEngineOptions(options, outside);
     this.parts = assemble(this.options, repository);
-    const { common, enqueuer, dispatcher } = this.parts;
-    const bound = this.operation.bind(this);
-    this.queues = new Queues({ ...common, enqueuer, dispatcher, operation: bound });
+    const { common, dispatcher } = this.parts;
+    const operate = this.operation.bind(this);
+    this.queues = new Queues({ ...common, ...this.parts, operation: operate });
     const onEnqueued = (queue: string | null): void => dispatcher.offered(queue ?? undefined);
     this.schedules = new Schedules({ ...common, onEnqueued });
     this.handleParts = {
@@ -207,6 +208,8 @@ export class Engine {
     options: StartOptions = {},
   ): Promise<WorkflowHandle<R>> {
     const call = { definition: this.registry.get(name), args, options };
+    const tx = transactionOf('start()', options);
+    if (tx) return this.handle<R>(await this.parts.transactional.start(tx, call));
     const scope = this.scopes.outsideSteps('Starting a workflow');
     const id = await (scope
       ? this.parts.starter.startChild(scope, call)
@@ -216,6 +219,11 @@ export class Engine {
 
   /** Starts a workflow and resolves with its result. In a workflow both ids are taken at once, before any await. */
   async execute<R>(name: string, args: readonly unknown[], options: StartOptions = {}): Promise<R> {
+    if ('tx' in options) {
+      throw new InvalidArgumentError(
+        'execute() waits for a result, which cannot come before the transaction is committed. Use start() with tx.',
+      );
+    }
     const scope = this.scopes.outsideSteps('Executing a workflow');
     if (!scope) return (await this.start<R>(name, args, options)).result();
     const call = { definition: this.registry.get(name), args, options };

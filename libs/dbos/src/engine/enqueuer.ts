@@ -25,8 +25,14 @@ export interface EnqueueCall {
 }
 
 /** One of many. */
-export interface EnqueueItem extends EnqueueOptions {
+export interface EnqueueItem extends Omit<EnqueueOptions, 'tx'> {
   readonly args: readonly unknown[];
+}
+
+export interface EnqueueManyCall {
+  readonly definition: WorkflowDefinition;
+  readonly queue: QueueDefinition;
+  readonly items: readonly EnqueueItem[];
 }
 
 export interface EnqueuerParts {
@@ -43,9 +49,17 @@ export const MAX_ENQUEUED_AT_ONCE = 10_000;
 /** How often it is tried to replace one that waits while others come and go under the same deduplication id. */
 const MAX_REPLACEMENTS = 10;
 
-type PlacedWorkflow = NewWorkflow & Placement;
+export type PlacedWorkflow = NewWorkflow & Placement;
 
-export class Enqueuer {
+/** Writes workflows that wait on queues. */
+export interface PlacementWriter {
+  /** Writes it unless its place is taken; either way says what stands there. */
+  begin(workflow: PlacedWorkflow): Promise<StartedWorkflow>;
+  /** Puts it in the place of one that waits; false when that one waits no more. */
+  replace(workflowId: string, workflow: PlacedWorkflow): Promise<boolean>;
+}
+
+export class Enqueuer implements PlacementWriter {
   constructor(private readonly parts: EnqueuerParts) {}
 
   /**
@@ -53,22 +67,36 @@ export class Enqueuer {
    * @throws DeduplicatedError, WorkflowIdConflictError, InvalidArgumentError, UnserializableValueError,
    *   DatabaseUnavailableError, EngineNotRunningError
    */
-  async enqueue(call: EnqueueCall, parentId?: string): Promise<string> {
+  enqueue(call: EnqueueCall, parentId?: string): Promise<string> {
+    return this.enqueueThrough(this, call, parentId);
+  }
+
+  /** The same, with the rows written elsewhere than by this. */
+  async enqueueThrough(
+    writer: PlacementWriter,
+    call: EnqueueCall,
+    parentId?: string,
+  ): Promise<string> {
     const checked = checkedCall(call);
     const workflow = this.placed(checked ? await checked : call, parentId);
     const { deduplication = 'reject' } = call.options;
     for (let attempt = 0; ; attempt += 1) {
-      const standing = await this.parts.starter.begin(workflow);
+      const standing = await writer.begin(workflow);
       if (standing.id === workflow.id) {
         assertSameName(standing, workflow);
-        this.announce(workflow);
         return workflow.id;
       }
       if (deduplication === 'attach' && standing.name === workflow.name) return standing.id;
       const mayReplace = deduplication === 'replace' && attempt < MAX_REPLACEMENTS;
       if (!mayReplace || isBegun(standing)) throw deduplicated(workflow, standing);
-      if (await this.replace(standing.id, workflow)) return standing.id;
+      if (await writer.replace(standing.id, workflow)) return standing.id;
     }
+  }
+
+  async begin(workflow: PlacedWorkflow): Promise<StartedWorkflow> {
+    const standing = await this.parts.starter.begin(workflow);
+    if (standing.id === workflow.id && standing.name === workflow.name) this.announce(workflow);
+    return standing;
   }
 
   /** Enqueues a child as an operation of the workflow that calls; a replay finds the same child. */
@@ -84,10 +112,22 @@ export class Enqueuer {
   }
 
   /** All or none, in one statement. Ids that exist already are attached to. */
-  async enqueueMany(
+  enqueueMany(
     definition: WorkflowDefinition,
     queue: QueueDefinition,
     items: readonly EnqueueItem[],
+  ): Promise<string[]> {
+    return this.enqueueManyThrough((workflows) => this.beginMany(queue, workflows), {
+      definition,
+      queue,
+      items,
+    });
+  }
+
+  /** The same, with the rows written elsewhere than by this. */
+  async enqueueManyThrough(
+    begin: (workflows: readonly PlacedWorkflow[]) => Promise<StartedWorkflow[]>,
+    { definition, queue, items }: EnqueueManyCall,
   ): Promise<string[]> {
     if (items.length > MAX_ENQUEUED_AT_ONCE) {
       throw new InvalidArgumentError(
@@ -99,17 +139,23 @@ export class Enqueuer {
     const checked = await Promise.all(calls.map(async (call) => checkedCall(call) ?? call));
     const workflows = checked.map((call) => this.placed(call));
     assertDistinct(workflows);
+    const standing = await begin(workflows);
+    return standing.map((started, index) => this.idOf(started, workflows[index], items[index]));
+  }
+
+  private async beginMany(
+    { name }: QueueDefinition,
+    workflows: readonly PlacedWorkflow[],
+  ): Promise<StartedWorkflow[]> {
     const { repository, patience, lifecycle } = this.parts;
-    const what = `Enqueuing ${items.length} workflows on "${queue.name}"`;
-    const written = repository.workflows.startMany(workflows);
     const standing = await patience.with(
-      written,
-      what,
+      repository.workflows.startMany(workflows),
+      `Enqueuing ${workflows.length} workflows on "${name}"`,
       'They may be there; use ids of your own to find out.',
     );
     workflows.forEach((workflow) => this.announce(workflow));
     for (const started of standing) if (started.created) lifecycle.enqueued(started);
-    return standing.map((started, index) => this.idOf(started, workflows[index], items[index]));
+    return standing;
   }
 
   private idOf(
@@ -133,7 +179,7 @@ export class Enqueuer {
     return { ...this.parts.starter.compose({ definition, args, options }, parentId), ...placement };
   }
 
-  private async replace(workflowId: string, workflow: PlacedWorkflow): Promise<boolean> {
+  async replace(workflowId: string, workflow: PlacedWorkflow): Promise<boolean> {
     const { repository, patience } = this.parts;
     const replaced = repository.queues.replaceWaiting({ ...workflow, workflowId });
     const done = await patience.with(replaced, `Replacing workflow "${workflowId}"`, 'Try again.');

@@ -25,7 +25,7 @@ import type { DatabaseTime } from './database-time.js';
 import { History } from './history.js';
 import type { Lease } from './lease.js';
 import type { Lifecycle } from './lifecycle.js';
-import type { OutcomeCodec } from './outcome.js';
+import type { Outcome, OutcomeCodec } from './outcome.js';
 import type { OutcomeWatch } from './outcome-watch.js';
 import type { ParkedUntil } from './presence.js';
 import type { QueueRegistry } from './queue-registry.js';
@@ -208,10 +208,13 @@ export class Executor implements RunHost {
       this.parts.logger.error(error.message, { workflowId: run.id });
       return { status: 'MAX_RECOVERY_ATTEMPTS_EXCEEDED', error: this.encodeError(error) };
     }
-    const outcome = await this.codec.settle(
-      () => this.invoke(run, definition, this.argumentsOf(claimed)),
-      `result of ${run.name}`,
-    );
+    let outcome: Outcome<unknown>;
+    try {
+      const result = await this.invoke(run, definition, this.argumentsOf(claimed));
+      outcome = this.codec.succeeded(result, `result of ${run.name}`);
+    } catch (error) {
+      outcome = this.codec.failed(error);
+    }
     if (run.interruption) return this.settlementOfInterrupted(run, run.interruption);
     if (outcome.output) return { status: 'SUCCESS', output: outcome.output };
     const error = outcome.error ?? this.encodeError(undefined);

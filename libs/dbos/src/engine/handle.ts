@@ -156,6 +156,7 @@ export class WorkflowHandle<R = unknown> {
   private outcome(timeoutMs: number | undefined, signal?: AbortSignal): Promise<WorkflowOutcome> {
     const { outcomes, clock } = this.#parts;
     const waiting = outcomes.await(this.workflowId);
+    if (timeoutMs === undefined && !signal) return waiting.outcome;
     return new Promise<WorkflowOutcome>((resolve, reject) => {
       const giveUp = (reason: Error): void => {
         waiting.cancel();

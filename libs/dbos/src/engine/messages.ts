@@ -3,6 +3,7 @@ import { momentMs, type Duration } from '../core/duration.js';
 import { InvalidArgumentError } from '../core/errors.js';
 import { assertIdentifier } from '../core/identifiers.js';
 import { RecvTimeoutError } from '../core/message-errors.js';
+import { transactionOf, type TransactionalOptions } from '../core/open-transaction.js';
 import { named, validated, type Topic } from '../core/schema.js';
 import type { NewMessage } from '../repository/message-repository.js';
 import type { DatabaseTime } from './database-time.js';
@@ -11,8 +12,9 @@ import type { Patience } from './patience.js';
 import type { Receiver } from './receiver.js';
 import type { RunScopes } from './run-scope.js';
 import type { Sender } from './sender.js';
+import type { Transactional } from './transactional.js';
 
-export interface SendOptions {
+export interface SendOptions extends TransactionalOptions {
   /** Which of its topics the workflow receives the message on. Default: none, which is one of its own. */
   readonly topic?: string | Topic;
   /** Of messages with one key a workflow gets the first, whatever their topics. */
@@ -31,6 +33,7 @@ export interface MessagesParts {
   readonly time: DatabaseTime;
   readonly sender: Sender;
   readonly receiver: Receiver;
+  readonly transactional: Transactional;
 }
 
 /** No topic of a user is empty. */
@@ -44,9 +47,14 @@ export class Messages {
    * @throws WorkflowNotFoundError, InvalidArgumentError, UnserializableValueError, DatabaseUnavailableError
    */
   async send(workflowId: string, message: unknown, options: SendOptions = {}): Promise<void> {
-    const scope = this.parts.scopes.outsideSteps('Sending a message');
-    const { patience, sender } = this.parts;
+    const tx = transactionOf('send()', options);
+    const { patience, sender, scopes, transactional } = this.parts;
+    const scope = tx ? undefined : scopes.outsideSteps('Sending a message');
     const { name, compose } = this.prepare(workflowId, message, options);
+    if (tx) {
+      await transactional.send(tx, compose);
+      return;
+    }
     if (scope) return sender.sendFrom(scope, `workflows.send ${name}`.trimEnd(), compose);
     const work = (async () => sender.send(await compose()))();
     const what = `Sending a message to workflow "${workflowId}"`;

@@ -19,20 +19,9 @@ export class OutcomeCodec {
   constructor(readonly serializers: SerializerSet) {}
 
   /**
-   * Runs `work` and encodes how it ended; never rejects. A value that cannot be kept becomes the error that says
-   * where in the value the reason lies.
-   */
-  async settle<T>(work: () => T | Promise<T>, what: string): Promise<Outcome<T>> {
-    try {
-      return this.succeeded(await work(), what);
-    } catch (error) {
-      return this.failed(error);
-    }
-  }
-
-  /**
    * The caller gets a decoded copy, as a replay will: no first run can depend on identity, classes or later
    * mutation of what a step returned.
+   * @throws UnserializableValueError for a value that cannot be kept; it says where in the value the reason lies
    */
   succeeded<T>(value: T, what: string): Outcome<T> {
     const output = this.serializers.encode(value, what);

@@ -9,6 +9,7 @@ import {
   type QueueLimits,
 } from '../core/queue.js';
 import { assertIdentifier } from '../core/identifiers.js';
+import { transactionOf, type TransactionalOptions } from '../core/open-transaction.js';
 import type {
   Delay,
   QueueCounts,
@@ -20,6 +21,7 @@ import type { Enqueuer, EnqueueItem } from './enqueuer.js';
 import type { QueueRegistry } from './queue-registry.js';
 import type { WorkflowRegistry } from './registry.js';
 import type { RunScopes } from './run-scope.js';
+import type { Transactional } from './transactional.js';
 
 /** A queue as it stands, and what it holds. */
 export type QueueReport = QueueRecord & QueueCounts;
@@ -33,6 +35,7 @@ export interface QueuesParts {
   /** In a workflow a checkpointed operation; elsewhere as patient as callers are. */
   readonly operation: <T>(name: string, work: () => Promise<T>) => Promise<T>;
   readonly dispatcher: Dispatcher;
+  readonly transactional: Transactional;
 }
 
 export class Queues {
@@ -45,8 +48,10 @@ export class Queues {
     args: readonly unknown[],
     options: EnqueueOptions,
   ): Promise<string> {
-    const { registry, queues, scopes, enqueuer } = this.parts;
+    const { registry, queues, scopes, enqueuer, transactional } = this.parts;
     const call = { definition: registry.get(name), queue: queues.get(queueName), args, options };
+    const tx = transactionOf('enqueue()', options);
+    if (tx) return transactional.enqueue(tx, call);
     const scope = scopes.outsideSteps('Enqueuing a workflow');
     return scope ? enqueuer.enqueueChild(scope, call) : enqueuer.enqueue(call);
   }
@@ -56,9 +61,12 @@ export class Queues {
     queueName: string,
     name: string,
     items: readonly EnqueueItem[],
+    options: TransactionalOptions = {},
   ): Promise<string[]> {
-    const { registry, queues, scopes, enqueuer, operation } = this.parts;
+    const { registry, queues, scopes, enqueuer, operation, transactional } = this.parts;
     const [definition, queue] = [registry.get(name), queues.get(queueName)];
+    const tx = transactionOf('enqueueMany()', options);
+    if (tx) return transactional.enqueueMany(tx, { definition, queue, items });
     const scope = scopes.outsideSteps('Enqueuing workflows');
     if (!scope) return enqueuer.enqueueMany(definition, queue, items);
     // Ids that derive from the workflow's own, so that a replay before the checkpoint finds the same ones.

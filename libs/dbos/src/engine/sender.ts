@@ -1,7 +1,12 @@
 /** Sends a message, and tells whoever may be waiting for it. */
 import { WorkflowNotFoundError } from '../core/errors.js';
 import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
-import type { Destination, MessageStep, NewMessage } from '../repository/message-repository.js';
+import type {
+  Destination,
+  MessageStep,
+  NewMessage,
+  Sending,
+} from '../repository/message-repository.js';
 import type { Notifier } from '../repository/notifier.js';
 import type { ArrivalWatch } from './arrival-watch.js';
 import { checkpoint, type OperationReport } from './checkpoint.js';
@@ -33,17 +38,8 @@ export class Sender {
   /** @throws WorkflowNotFoundError */
   async send(message: NewMessage, step?: MessageStep): Promise<Delivery> {
     const sending = await this.parts.repository.messages.send(message, step);
-    switch (sending.result) {
-      case 'sent':
-        this.tell(message, sending.destination);
-        return sending.isNew ? 'sent' : 'known';
-      case 'unknown':
-        throw new WorkflowNotFoundError(message.workflowId);
-      case 'lost':
-        throw new SenderLostError();
-      default:
-        return sending.result;
-    }
+    if (sending.result === 'sent') this.tell(message, sending.destination);
+    return deliveryOf(message, sending);
   }
 
   /** As an operation of a workflow: the message and the checkpoint are one commit. */
@@ -78,5 +74,19 @@ export class Sender {
     }
     arrivals.arrived({ kind: 'message', workflowId, name: topic });
     if (executorId !== null && executorId !== identity.id) notifier.notify('arrival', workflowId);
+  }
+}
+
+/** @throws WorkflowNotFoundError, SenderLostError */
+export function deliveryOf({ workflowId }: NewMessage, sending: Sending): Delivery {
+  switch (sending.result) {
+    case 'sent':
+      return sending.isNew ? 'sent' : 'known';
+    case 'unknown':
+      throw new WorkflowNotFoundError(workflowId);
+    case 'lost':
+      throw new SenderLostError();
+    default:
+      return sending.result;
   }
 }

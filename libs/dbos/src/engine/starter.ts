@@ -6,6 +6,7 @@ import {
   WorkflowIdConflictError,
 } from '../core/errors.js';
 import { assertIdentifier, MAX_IDENTIFIER_LENGTH } from '../core/identifiers.js';
+import type { TransactionalOptions } from '../core/open-transaction.js';
 import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
 import type { NewWorkflow, StartedWorkflow } from '../repository/workflow-repository.js';
 import { checkpoint, type OperationReport } from './checkpoint.js';
@@ -18,7 +19,7 @@ import { validatedArguments, type WorkflowDefinition } from './registry.js';
 import type { RunScope } from './run-scope.js';
 import type { Slots } from './slots.js';
 
-export interface StartOptions {
+export interface StartOptions extends TransactionalOptions {
   /** The idempotency key: the same id again attaches to the first execution. Default: a random UUID. */
   readonly workflowId?: string;
   /** A JSON object to find the workflow by later. Not inherited by children. */

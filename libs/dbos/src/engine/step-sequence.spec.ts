@@ -95,6 +95,6 @@ describe('A step sequence', () => {
     const branches = Array.from({ length: 100_000 }, (_, index) => root.branch('0', index));
     const startedAt = performance.now();
     root.dropBranches(branches);
-    expect(performance.now() - startedAt).toBeLessThan(1_000);
+    expect(performance.now() - startedAt).toBeLessThan(10_000); // a search for each would take minutes
   });
 });

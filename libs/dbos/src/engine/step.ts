@@ -85,7 +85,15 @@ class StepExecution<T> {
     this.startedAt = surroundings.clock.monotonic();
   }
 
-  async settle(report: OperationReport): Promise<T> {
+  /** What is tried once is its body and nothing more: most steps are, and a loop of attempts has its price. */
+  settle(report: OperationReport): T | Promise<T> {
+    if (this.call.definition.policy.maxRetries > 0) return this.untilSettled(report);
+    const context = this.context(1);
+    report.onSettled = () => context.end();
+    return this.attempt(context);
+  }
+
+  private async untilSettled(report: OperationReport): Promise<T> {
     const { run, sequence } = this.scope;
     for (;;) {
       report.attempts = this.failures.count + 1;
@@ -114,7 +122,7 @@ class StepExecution<T> {
   private async pauseBeforeRetry(error: unknown, context: StepContext): Promise<number> {
     const { name, policy, shouldRetry } = this.call.definition;
     const retry = this.failures.count;
-    if (policy.maxRetries === 0 || error instanceof FatalStepError) throw error;
+    if (error instanceof FatalStepError) throw error;
     // Asked after the last attempt as well: an error that is final by its nature is not wrapped for coming late.
     if (shouldRetry && !(await this.inStep(context, () => shouldRetry(error, retry)))) throw error;
     if (retry > policy.maxRetries) {

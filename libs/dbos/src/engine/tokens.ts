@@ -7,9 +7,11 @@ import {
   TokenNotFoundError,
   TokenRejectedError,
 } from '../core/message-errors.js';
+import { transactionOf, type TransactionalOptions } from '../core/open-transaction.js';
 import type { EncodedValue } from '../core/serialization/serializer.js';
 import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
-import type { TokenDigest, TokenRecord } from '../repository/token-repository.js';
+import type { NewMessage } from '../repository/message-repository.js';
+import type { TokenDigest, TokenRecord, TokenRepository } from '../repository/token-repository.js';
 import { checkpoint, type OperationReport } from './checkpoint.js';
 import type { DatabaseTime } from './database-time.js';
 import { operation } from './operation.js';
@@ -17,7 +19,8 @@ import type { OutcomeCodec } from './outcome.js';
 import type { Patience } from './patience.js';
 import type { Receiver } from './receiver.js';
 import type { RunScope, RunScopes } from './run-scope.js';
-import type { Sender } from './sender.js';
+import type { Delivery, Sender } from './sender.js';
+import type { Transactional } from './transactional.js';
 
 export interface TokenOptions {
   /** How long the token can be used. Default: until it is. */
@@ -44,7 +47,11 @@ export interface TokensParts {
   readonly time: DatabaseTime;
   readonly sender: Sender;
   readonly receiver: Receiver;
+  readonly transactional: Transactional;
 }
+
+/** How the decision is sent: by itself, or in a transaction. */
+type Sending = (message: NewMessage) => Promise<Delivery>;
 
 /** What becomes of it: a value, or the reason of a refusal. */
 type Decision = { readonly value: unknown } | { readonly reason: string | undefined };
@@ -127,28 +134,44 @@ export class Tokens {
    * @returns whether this call decided; false when another did before
    * @throws TokenNotFoundError, TokenExpiredError, UnserializableValueError, DatabaseUnavailableError
    */
-  async decide(name: string, token: string, decision: Decision): Promise<boolean> {
-    const { codec, scopes } = this.parts;
-    scopes.outsideSteps(`${name}()`);
+  async decide(
+    name: string,
+    token: string,
+    decision: Decision,
+    options: TransactionalOptions = {},
+  ): Promise<boolean> {
+    const { codec, scopes, repository, sender, transactional } = this.parts;
+    const tx = transactionOf(`${name}()`, options);
+    if (!tx) scopes.outsideSteps(`${name}()`);
     const message = codec.serializers.encode(decision, 'decision');
-    return operation(this.parts, name, () => this.send(token, message));
+    if (tx) {
+      const send: Sending = (composed) => transactional.send(tx, () => composed);
+      return this.send(await this.find(token, repository.within(tx).tokens), message, send);
+    }
+    const send: Sending = (composed) => sender.send(composed);
+    return operation(this.parts, name, async () =>
+      this.send(await this.find(token, repository.tokens), message, send),
+    );
   }
 
-  private async send(token: string, message: EncodedValue): Promise<boolean> {
-    const { workflowId, stepId, id } = await this.find(token);
+  private async send(
+    { workflowId, stepId, id }: TokenRecord,
+    message: EncodedValue,
+    send: Sending,
+  ): Promise<boolean> {
     const topic = topicOf(stepId);
     const decided = { workflowId, topic, idempotencyKey: topic, message, tokenId: id };
-    const delivery = await this.parts.sender.send(decided).catch((error: unknown) => {
+    const delivery = await send(decided).catch((error: unknown) => {
       throw error instanceof WorkflowNotFoundError ? new TokenNotFoundError() : error;
     });
     if (delivery === 'expired') throw new TokenExpiredError(workflowId);
     return delivery === 'sent';
   }
 
-  private async find(token: string): Promise<TokenRecord> {
+  private async find(token: string, tokens: Pick<TokenRepository, 'find'>): Promise<TokenRecord> {
     if (typeof token !== 'string' || !TOKEN.test(token)) throw new TokenNotFoundError();
     const { id, proof } = digestOf(token);
-    const record = await this.parts.repository.tokens.find(id);
+    const record = await tokens.find(id);
     const isProven = record && timingSafeEqual(Buffer.from(record.proof), Buffer.from(proof));
     if (!record || !isProven) throw new TokenNotFoundError();
     return record;

@@ -1,6 +1,7 @@
 /** A queue as applications use it: injected by its name. */
 import type { Type } from '@nestjs/common';
 import type { Duration } from '../core/duration.js';
+import type { TransactionalOptions } from '../core/open-transaction.js';
 import type { EnqueueOptions, QueueLimits } from '../core/queue.js';
 import type { Engine } from '../engine/engine.js';
 import type { WorkflowHandle } from '../engine/handle.js';
@@ -9,7 +10,7 @@ import type { WorkflowBinder } from './workflow-binder.js';
 import { methodsOf, type MethodsOf, type Starting } from './workflow-methods.js';
 
 /** One of many workflows to be enqueued at once. */
-export type EnqueueItem<A extends unknown[]> = EnqueueOptions & { readonly args: A };
+export type EnqueueItem<A extends unknown[]> = Omit<EnqueueOptions, 'tx'> & { readonly args: A };
 
 /** The methods of `T`, each enqueued many times at once. */
 export type EnqueuingMany<T> = {
@@ -51,10 +52,13 @@ export class Queue {
    * await this.queue.enqueueMany(FulfilmentWorkflow).run(orders.map((order) => ({ args: [order], workflowId: order.id })));
    * ```
    */
-  enqueueMany<T extends object>(type: Type<T>): EnqueuingMany<T> {
+  enqueueMany<T extends object>(
+    type: Type<T>,
+    options: TransactionalOptions = {},
+  ): EnqueuingMany<T> {
     return methodsOf(this.binder, type, async (name, [items]) => {
       const given = items as ReadonlyArray<EnqueueItem<unknown[]>>;
-      const ids = await this.engine.queues.enqueueMany(this.name, name, given);
+      const ids = await this.engine.queues.enqueueMany(this.name, name, given, options);
       return ids.map((id) => this.engine.handle(id));
     }) as EnqueuingMany<T>;
   }

@@ -2,6 +2,7 @@
 import { Injectable, type Type } from '@nestjs/common';
 import { Observable } from 'rxjs';
 import type { EventKey, Topic } from '../core/schema.js';
+import type { TransactionalOptions } from '../core/open-transaction.js';
 import type { EnqueueOptions } from '../core/queue.js';
 import type { DebounceOptions } from '../engine/debouncer.js';
 import { Engine, type RecoveryReport } from '../engine/engine.js';
@@ -38,12 +39,20 @@ export class WorkflowService {
   }
 
   /**
-   * Starts a workflow; the promise resolves once it is durable. Inside a workflow it becomes a child.
+   * Starts a workflow; the promise resolves once it is durable. Inside a workflow it becomes a child. With `tx` it is part
+   * of a transaction of the application: started if that is committed, and gone without a trace if it is rolled back. Do
+   * not wait for its result in there.
    *
    * @example
    * ```ts
    * const handle = await this.workflows.start(CheckoutWorkflow, { workflowId: order.id }).run(order);
+   *
+   * await this.prisma.$transaction(async (tx) => {
+   *   await tx.order.create({ data: order });
+   *   await this.workflows.start(CheckoutWorkflow, { tx, workflowId: order.id }).run(order);
+   * });
    * ```
+   * @throws InvalidTransactionClientError, ForeignTransactionError for a `tx` that is none, or of another database
    * @throws WorkflowNotRegisteredError, WorkflowIdConflictError, InvalidArgumentError, UnserializableValueError,
    *   EngineNotRunningError, DatabaseUnavailableError, ForbiddenInStepError
    */
@@ -54,7 +63,7 @@ export class WorkflowService {
   }
 
   /** Starts a workflow and resolves with its result, or rejects with its error. */
-  execute<T extends object>(type: Type<T>, options: StartOptions = {}): Executing<T> {
+  execute<T extends object>(type: Type<T>, options: Omit<StartOptions, 'tx'> = {}): Executing<T> {
     return methodsOf(this.binder, type, (name, args) =>
       this.engine.execute(name, args, options),
     ) as Executing<T>;
@@ -136,13 +145,13 @@ export class WorkflowService {
    * @returns whether it was this one
    * @throws TokenNotFoundError, TokenExpiredError, UnserializableValueError, DatabaseUnavailableError
    */
-  resolveToken(token: string, value?: unknown): Promise<boolean> {
-    return this.engine.tokens.decide('workflows.resolveToken', token, { value });
+  resolveToken(token: string, value?: unknown, options?: TransactionalOptions): Promise<boolean> {
+    return this.engine.tokens.decide('workflows.resolveToken', token, { value }, options);
   }
 
   /** As `resolveToken`, with a no: the workflow gets a TokenRejectedError. */
-  rejectToken(token: string, reason?: string): Promise<boolean> {
-    return this.engine.tokens.decide('workflows.rejectToken', token, { reason });
+  rejectToken(token: string, reason?: string, options?: TransactionalOptions): Promise<boolean> {
+    return this.engine.tokens.decide('workflows.rejectToken', token, { reason }, options);
   }
 
   /** Workflows, the newest first: those in one status, or all. @throws InvalidArgumentError */

@@ -58,6 +58,13 @@ function isSqlState(candidate: unknown): boolean {
   );
 }
 
+/** "Undefined function" and "invalid schema name" (ibid.): the database has no tables of the library, or old ones. */
+const NO_TABLES = new Set(['42883', '3F000']);
+
+export function isWithoutTables(error: unknown): boolean {
+  return NO_TABLES.has(sqlStateOf(error) ?? '');
+}
+
 /** A word for logs that leaks no payload: the SQLSTATE, or the kind of failure. */
 export function faultOf(error: unknown): string {
   const { code, name, meta } = (error ?? {}) as PrismaErrorShape;

@@ -26,6 +26,9 @@ export interface Haste {
   readonly maxPauseMs?: number;
 }
 
+/** What repositories need: statements, by whatever means they are sent. */
+export type Querying = Pick<Database, 'query' | 'once'>;
+
 const DEFAULT_STATEMENT_TIMEOUT_MS = 10_000;
 const FIRST_PAUSE_MS = 20;
 const MAX_PAUSE_MS = 2_000;
@@ -102,12 +105,20 @@ export class Database {
 
   private inTime<Row>(statement: Statement<Row>, timeoutMs: number): Promise<Row[]> {
     return new Promise<Row[]>((resolve, reject) => {
+      const answer = statement(this.client());
       const timer = this.settings.clock.schedule(timeoutMs, () =>
         reject(new DatabaseUnavailableError(`The database did not answer within ${timeoutMs} ms.`)),
       );
-      const settled = (): void => timer.cancel();
-      // The client may throw before it returns a promise.
-      (async () => statement(this.client()))().then(resolve, reject).finally(settled);
+      answer.then(
+        (rows) => {
+          timer.cancel();
+          resolve(rows);
+        },
+        (error: Error) => {
+          timer.cancel();
+          reject(error);
+        },
+      );
     });
   }
 

@@ -22,6 +22,9 @@ const TIMEOUT_MS = 2_000;
 /** A payload must be shorter than 8,000 bytes (PostgreSQL manual, "NOTIFY"); subjects beyond this are left out. */
 const MAX_PAYLOAD_BYTES = 7_000;
 
+/** Stands for whoever sent a notification within a transaction: this very process as well as another. */
+export const TRANSACTION = 'transaction';
+
 interface Notification {
   /** Whose it is: a sender hears its own as well. */
   readonly from: string;
@@ -95,7 +98,7 @@ export class PostgresNotifier implements Notifier {
       this.isProven = true;
       return;
     }
-    this.hasAudience = true;
+    if (notification.from !== TRANSACTION) this.hasAudience = true;
     for (const [topic, subjects] of Object.entries(notification.topics))
       this.wake(topic as Topic, new Set(subjectsOf(subjects)));
   }
@@ -159,13 +162,17 @@ export class PostgresNotifier implements Notifier {
     const topics = Object.fromEntries(
       [...this.waiting].map(([topic, subjects]) => [topic, [...subjects]]),
     );
-    const names = [...this.waiting.keys()];
     this.waiting.clear();
-    const payload = JSON.stringify({ from: this.id, topics } satisfies Notification);
-    if (Buffer.byteLength(payload) <= MAX_PAYLOAD_BYTES) return payload;
-    const withoutSubjects = Object.fromEntries(names.map((topic) => [topic, []]));
-    return JSON.stringify({ from: this.id, topics: withoutSubjects } satisfies Notification);
+    return notificationOf(this.id, topics);
   }
+}
+
+/** @param from whoever is of this name does not listen to it */
+export function notificationOf(from: string, topics: Notification['topics']): string {
+  const payload = JSON.stringify({ from, topics } satisfies Notification);
+  if (Buffer.byteLength(payload) <= MAX_PAYLOAD_BYTES) return payload;
+  const withoutSubjects = Object.fromEntries(Object.keys(topics).map((topic) => [topic, []]));
+  return JSON.stringify({ from, topics: withoutSubjects } satisfies Notification);
 }
 
 /** Undefined when it may be about anything: one was left out, they were too many to be sent, or it is nothing of ours. */

@@ -1,9 +1,11 @@
 /** The checkpoint repository over the application's own Prisma client: no second pool, no second configuration. */
 import { SystemClock, type Clock } from '../core/clock.js';
 import { IsolationLevelError } from '../core/errors.js';
+import type { OpenTransaction } from '../core/open-transaction.js';
 import { SILENT_LOGGER, type Logger } from '../core/logger.js';
 import { CheckpointRepository } from '../repository/checkpoint-repository.js';
 import type { TransactionRepository } from '../repository/transaction-repository.js';
+import type { TransactionalRepository } from '../repository/transactional-repository.js';
 import { Database } from './database.js';
 import { assertMigrated, migrate, prismaMigrationTarget } from './migrator.js';
 import { DriverStatements } from './driver-statements.js';
@@ -17,6 +19,7 @@ import { PrismaQueueRepository } from './prisma-queue-repository.js';
 import { PrismaScheduleRepository } from './prisma-schedule-repository.js';
 import { PrismaStepRepository } from './prisma-step-repository.js';
 import { PrismaStreamRepository } from './prisma-stream-repository.js';
+import { PrismaTransactionalRepository } from './prisma-transactional-repository.js';
 import { PrismaTokenRepository } from './prisma-token-repository.js';
 import { PrismaWorkflowRepository } from './prisma-workflow-repository.js';
 import { SharedDriver, type DriverPool } from './shared-driver.js';
@@ -102,6 +105,10 @@ export class PrismaCheckpointRepository extends CheckpointRepository {
 
   transactions(token?: unknown): TransactionRepository {
     return this.transactionClients.of(token);
+  }
+
+  within(transaction: OpenTransaction): TransactionalRepository {
+    return new PrismaTransactionalRepository(transaction);
   }
 
   /** The pool beneath the client where it can be shared, else the client. */

@@ -9,7 +9,7 @@ import type {
   Reception,
   Sending,
 } from '../repository/message-repository.js';
-import type { Database } from './database.js';
+import type { Querying } from './database.js';
 import { BATCH } from './start-pipeline.js';
 import { WritePipeline } from './write-pipeline.js';
 
@@ -47,7 +47,7 @@ export class PrismaMessageRepository implements MessageRepository {
   private readonly sends: WritePipeline<Dispatch, Sending>;
   private readonly receipts: WritePipeline<Receipt, Reception>;
 
-  constructor(private readonly database: Database) {
+  constructor(private readonly database: Querying) {
     this.sends = new WritePipeline({
       ...BATCH,
       keyOf: ({ message }) => message.workflowId, // whoever sends twice is heard in this order

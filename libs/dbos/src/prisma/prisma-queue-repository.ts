@@ -11,7 +11,7 @@ import type {
   Replacement,
   Requeue,
 } from '../repository/queue-repository.js';
-import type { Database } from './database.js';
+import type { Querying } from './database.js';
 import type { PrismaStatements } from './prisma-client.js';
 import { workflowColumns } from './start-pipeline.js';
 import { limitColumns, limitsOf, type LimitColumns } from './queue-limits.js';
@@ -42,7 +42,7 @@ interface BounceRow {
 type BounceStep = Parameters<QueueRepository['debounceInWorkflow']>[1];
 
 export class PrismaQueueRepository implements QueueRepository {
-  constructor(private readonly database: Database) {}
+  constructor(private readonly database: Querying) {}
 
   async claim({
     executorId,

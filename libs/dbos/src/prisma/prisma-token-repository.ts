@@ -1,9 +1,9 @@
 /** Tokens in PostgreSQL. */
 import type { NewToken, TokenRecord, TokenRepository } from '../repository/token-repository.js';
-import type { Database } from './database.js';
+import type { Querying } from './database.js';
 
 export class PrismaTokenRepository implements TokenRepository {
-  constructor(private readonly database: Database) {}
+  constructor(private readonly database: Querying) {}
 
   async create({ owner, stepId, digest, expiresAt, step }: NewToken): Promise<boolean> {
     const token = JSON.stringify({

@@ -13,7 +13,7 @@ import type {
   TransactionStep,
 } from '../repository/transaction-repository.js';
 import type { Database } from './database.js';
-import { sqlStateOf } from './database-error.js';
+import { isWithoutTables } from './database-error.js';
 import type { PrismaClientLike, PrismaStatements } from './prisma-client.js';
 import { encoded } from './rows.js';
 import { optionsOf, tryTransaction } from './transaction-try.js';
@@ -25,9 +25,6 @@ interface StandingRow {
 }
 
 type RecordRow = StandingRow & { result: 'recorded' | 'standing' | 'lost' };
-
-/** "Undefined function" and "invalid schema name": the tables of the library are not there. */
-const NO_TABLES = new Set(['42883', '3F000']);
 
 export interface TransactionRepositoryParts {
   readonly client: () => PrismaClientLike;
@@ -50,7 +47,7 @@ export class PrismaTransactionRepository implements TransactionRepository {
     return places.within(() =>
       tryTransaction(client(), call, body, (transaction, output) =>
         record(transaction, attempt, { output, error: null }).catch((error: unknown) => {
-          if (!NO_TABLES.has(sqlStateOf(error) ?? '')) throw error;
+          if (!isWithoutTables(error)) throw error;
           throw new ForeignTransactionError(`Transaction "${attempt.name}"`, error);
         }),
       ),

@@ -2,25 +2,15 @@
  * What runs write: checkpoints and settlements of many runs in one fenced statement, so that the last checkpoint of a
  * workflow and its outcome are one commit.
  */
-import { RowRefusedError } from '../core/errors.js';
 import type { Owner } from '../core/owner.js';
-import type { NewEvent, NewStep } from '../repository/step-repository.js';
+import type { NewStep } from '../repository/step-repository.js';
 import type { Settlement } from '../repository/workflow-repository.js';
 import type { Database } from './database.js';
-import type { PrismaStatements } from './prisma-client.js';
+import { loneTransition } from './lone-transition.js';
 import { BATCH } from './start-pipeline.js';
+import { runKey, type AnswerRow, type Transition } from './transition.js';
+import { transitionBatch } from './transition-batch.js';
 import { WritePipeline } from './write-pipeline.js';
-
-type Transition =
-  | { readonly owner: Owner; readonly step: NewStep }
-  | { readonly owner: Owner; readonly settlement: Settlement };
-
-/** A run that did not own its workflow any more (`stepId` null), or a step that another run has recorded in its place. */
-interface AnswerRow {
-  workflowId: string;
-  stepId: string | null;
-  epoch: number;
-}
 
 export class TransitionPipeline {
   private readonly pipeline: WritePipeline<Transition, boolean>;
@@ -45,11 +35,11 @@ export class TransitionPipeline {
   }
 
   private async write(transitions: Transition[]): Promise<boolean[]> {
-    const batch = batchOf(transitions);
+    const statement = loneTransition(transitions) ?? transitionBatch(transitions);
     let sent = 0;
     const answers = await this.database.query<AnswerRow>((client) => {
       sent += 1;
-      return sendBatch(client, batch);
+      return statement(client);
     });
     if (answers.length === 0) return transitions.map(() => true); // as nearly always
     const lost = new Set(answers.filter(({ stepId }) => stepId === null).map(runKey));
@@ -92,108 +82,6 @@ export class TransitionPipeline {
     );
     return new Set(rows.map(runKey));
   }
-}
-
-/** Tells the runs of one workflow apart: a later one must not vouch for an earlier one. */
-function runKey({ workflowId, epoch }: Pick<Owner, 'workflowId' | 'epoch'>): string {
-  return `${workflowId}\n${epoch}`;
-}
-
-/** The rows of one statement, as JSON. */
-interface Batch {
-  readonly runs: string;
-  readonly steps: string;
-  readonly settlements: string;
-  /** What few transitions bring with them. */
-  readonly extras: string | null;
-}
-
-function batchOf(transitions: readonly Transition[]): Batch {
-  const steps = transitions.flatMap((t) => ('step' in t ? [stepRow(t.owner, t.step)] : []));
-  const settlements = transitions.flatMap((t) =>
-    'settlement' in t ? [settlementRow(t.owner, t.settlement)] : [],
-  );
-  return {
-    runs: JSON.stringify(ownersOf(transitions).map(ownerRow)),
-    steps: JSON.stringify(steps),
-    settlements: JSON.stringify(settlements),
-    extras: extrasOf(transitions),
-  };
-}
-
-/** Events; topics that parked runs wait for; from where on messages of runs that are tried again come anew. */
-function extrasOf(transitions: readonly Transition[]): string | null {
-  const events: unknown[] = [];
-  const parked: unknown[] = [];
-  const retried: unknown[] = [];
-  for (const { owner, ...transition } of transitions) {
-    const run = { workflow_id: owner.workflowId, epoch: owner.epoch };
-    if ('step' in transition) {
-      const { stepId, event } = transition.step;
-      if (event) events.push({ ...run, place: events.length, ...eventRow(stepId, event) });
-    } else if (transition.settlement.status === 'DELAYED') {
-      const { settlement } = transition;
-      if ('retryFrom' in settlement) retried.push({ ...run, retry_from: settlement.retryFrom });
-      else if (settlement.topics) parked.push({ ...run, topics: settlement.topics });
-    }
-  }
-  const extras = { events, parked, retried };
-  return Object.values(extras).some((rows) => rows.length > 0) ? JSON.stringify(extras) : null;
-}
-
-function eventRow(stepId: string, { key, value }: NewEvent): Record<string, unknown> {
-  return { step_id: stepId, key, serialization: value.format, value: value.text };
-}
-
-/** Fenced: writes for those runs only that still own their workflows (see the function in the migrations). */
-function sendBatch(client: PrismaStatements, batch: Batch): PromiseLike<AnswerRow[]> {
-  return client.$queryRaw`
-    SELECT workflow_id AS "workflowId", epoch, step_id AS "stepId"
-      FROM dbos.write_transitions(${batch.runs}::json, ${batch.steps}::json, ${batch.settlements}::json,
-                                  ${batch.extras}::json)`;
-}
-
-function ownersOf(transitions: readonly Transition[]): Owner[] {
-  return [...new Map(transitions.map(({ owner }) => [runKey(owner), owner])).values()];
-}
-
-function ownerRow({ workflowId, executorId, epoch }: Owner): Record<string, unknown> {
-  return { id: workflowId, executor_id: executorId, epoch };
-}
-
-function stepRow({ workflowId, epoch }: Owner, step: NewStep): Record<string, unknown> {
-  const value = step.output ?? step.error;
-  if (!value) throw new RowRefusedError(`Step "${step.name}" has neither an output nor an error.`);
-  return {
-    workflow_id: workflowId,
-    epoch,
-    step_id: step.stepId,
-    name: step.name,
-    serialization: value.format,
-    output: step.output?.text,
-    error: step.error?.text,
-    child_workflow_id: step.childWorkflowId,
-    attempts: step.attempts,
-    duration_ms: step.durationMs,
-  };
-}
-
-function settlementRow(
-  { workflowId, epoch }: Owner,
-  settlement: Settlement,
-): Record<string, unknown> {
-  const output = 'output' in settlement ? settlement.output : undefined;
-  const error = 'error' in settlement ? settlement.error : undefined;
-  return {
-    workflow_id: workflowId,
-    epoch,
-    status: settlement.status,
-    serialization: (output ?? error)?.format,
-    output: output?.text,
-    error: error?.text,
-    wake_at: 'wakeAt' in settlement ? settlement.wakeAt : undefined,
-    retry_from: 'retryFrom' in settlement ? settlement.retryFrom : undefined,
-  };
 }
 
 function payloadSize(transition: Transition): number {

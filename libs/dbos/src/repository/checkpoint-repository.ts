@@ -5,6 +5,7 @@
  * Infrastructure faults (a lost connection, a restart, a full disk) are the repository's business: a method waits
  * them out and only rejects for what the caller did, or when the repository is closed.
  */
+import type { OpenTransaction } from '../core/open-transaction.js';
 import type { EventRepository } from './event-repository.js';
 import type { ExecutorRepository } from './executor-repository.js';
 import type { MessageRepository } from './message-repository.js';
@@ -15,6 +16,7 @@ import type { StepRepository } from './step-repository.js';
 import type { StreamRepository } from './stream-repository.js';
 import type { TokenRepository } from './token-repository.js';
 import type { TransactionRepository } from './transaction-repository.js';
+import type { TransactionalRepository } from './transactional-repository.js';
 import type { WorkflowRepository } from './workflow-repository.js';
 
 /** Injectable as is: `constructor(private readonly checkpoints: CheckpointRepository)`. */
@@ -34,6 +36,9 @@ export abstract class CheckpointRepository {
    * @throws RegistrationError when the repository was not told of it
    */
   abstract transactions(token?: unknown): TransactionRepository;
+
+  /** What is written there is part of a transaction of the application that is open. */
+  abstract within(transaction: OpenTransaction): TransactionalRepository;
 
   /** Not durable, and apart from the rest. */
   abstract readonly notifier: Notifier;

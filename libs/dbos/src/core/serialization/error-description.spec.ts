@@ -95,7 +95,7 @@ describe('Recording an error', () => {
     for (const error of errors) error.errors = errors;
     const started = performance.now();
     expect(replayed(errors[0])).toMatchObject({ name: 'AggregateError' });
-    expect(performance.now() - started).toBeLessThan(5_000);
+    expect(performance.now() - started).toBeLessThan(20_000); // and not for ever
   });
 
   it('succeeds for anything at all', () => {
@@ -138,5 +138,5 @@ describe('Recording an error', () => {
       }),
       FUZZ,
     );
-  });
+  }, 300_000);
 });

@@ -267,5 +267,5 @@ describe('Stored text that was made up', () => {
       (prototype) => Reflect.ownKeys(prototype).length,
     );
     expect(after).toEqual(before);
-  }, 120_000);
+  }, 300_000);
 });
