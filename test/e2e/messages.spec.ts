@@ -380,15 +380,15 @@ describe('A message', () => {
   });
 
   it('to a workflow of the same process is no news for others', async () => {
-    const test = await engines.start();
+    const test = await engines.start({ options: { parkAfterMs: DAY_MS } });
     const { notifier } = test.engine['parts'].common;
-    const handle = await test.begin(receiving(1));
+    const handle = await test.begin(({ messages }) => messages.receive('t', { timeout: '1h' }));
     await waits(test, handle.workflowId);
     notifier.hasAudience = true; // it is told now of what it was not told before
     await drivenBy(test.clock, notifier.flush());
     notifier.hasAudience = true; // a heartbeat may have seen nobody meanwhile
     const before = test.faults.matching('pg_notify').length;
-    await test.engine.messages.send(handle.workflowId, 'here');
+    await test.engine.messages.send(handle.workflowId, 'here', { topic: 't' });
     await handle.result();
     await drivenBy(test.clock, notifier.flush());
     expect(test.faults.matching('pg_notify')).toHaveLength(before);
