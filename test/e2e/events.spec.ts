@@ -1,4 +1,5 @@
 // Events: what a workflow lets others know, the latest value of each key, waited for from anywhere, pinned in workflows.
+import { jest } from '@jest/globals';
 import type { WorkflowHandle } from 'nestjs-dbos';
 import { deferred } from '../../libs/dbos/src/core/deferred.js';
 import { eventually } from '../support/eventually.js';
@@ -145,6 +146,28 @@ describe('B55: an event', () => {
     expect(test.faults.matching('dbos.latest_events')).toHaveLength(1);
     next();
     await handle.result();
+  });
+
+  it('that is set between a look and its answer is not missed', async () => {
+    const test = await engines.start();
+    const [looked, set] = [deferred<void>(), deferred<void>()];
+    const { events } = test.engine['repository'];
+    const latest = events.latest.bind(events);
+    jest.spyOn(events, 'latest').mockImplementationOnce(async (event) => {
+      const answer = await latest(event);
+      looked.resolve();
+      await set.promise;
+      return answer;
+    });
+    const { script, next } = setting(['set']);
+    const handle = await test.begin(script);
+    const value = handle.getEvent('progress');
+    await looked.promise;
+    next();
+    next();
+    await handle.result();
+    set.resolve();
+    expect(await value).toBe('set');
   });
 
   it('is not looked for when a message comes that is named like it', async () => {

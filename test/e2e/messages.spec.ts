@@ -1,4 +1,5 @@
 // Messages: sent before or after the receiving begins, received in order, each once; waits that outlive processes.
+import { jest } from '@jest/globals';
 import type { WorkflowHandle } from 'nestjs-dbos';
 import { deferred } from '../../libs/dbos/src/core/deferred.js';
 import type { Engine } from '../../libs/dbos/src/engine/engine.js';
@@ -379,14 +380,15 @@ describe('A message', () => {
   });
 
   it('to a workflow of the same process is no news for others', async () => {
-    const test = await engines.start();
+    const test = await engines.start({ options: { parkAfterMs: DAY_MS } });
     const { notifier } = test.engine['parts'].common;
-    const handle = await test.begin(receiving(1));
+    const handle = await test.begin(({ messages }) => messages.receive('t', { timeout: '1h' }));
     await waits(test, handle.workflowId);
     notifier.hasAudience = true; // it is told now of what it was not told before
     await drivenBy(test.clock, notifier.flush());
+    notifier.hasAudience = true; // a heartbeat may have seen nobody meanwhile
     const before = test.faults.matching('pg_notify').length;
-    await test.engine.messages.send(handle.workflowId, 'here');
+    await test.engine.messages.send(handle.workflowId, 'here', { topic: 't' });
     await handle.result();
     await drivenBy(test.clock, notifier.flush());
     expect(test.faults.matching('pg_notify')).toHaveLength(before);
@@ -394,6 +396,24 @@ describe('A message', () => {
 });
 
 describe('A receiving', () => {
+  it('looks again for what came between its look and the answer', async () => {
+    const test = await engines.start();
+    const [looked, sent] = [deferred<void>(), deferred<void>()];
+    const { messages } = test.engine['repository'];
+    const receive = messages.receive.bind(messages);
+    jest.spyOn(messages, 'receive').mockImplementationOnce(async (receipt) => {
+      const answer = await receive(receipt);
+      looked.resolve();
+      await sent.promise;
+      return answer;
+    });
+    const handle = await test.begin(receiving(1));
+    await looked.promise;
+    await test.engine.messages.send(handle.workflowId, 'between');
+    sent.resolve();
+    expect(await handle.result()).toEqual(['between']);
+  });
+
   it('that waits gives its slot back at once', async () => {
     const test = await engines.start({ options: { maxConcurrentWorkflows: 1 } });
     const handle = await test.begin(receiving(1));

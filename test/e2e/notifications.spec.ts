@@ -18,13 +18,14 @@ class Inbox {
   async run(count: number): Promise<number[]> {
     const received: number[] = [];
     for (let index = 0; index < count; index += 1)
-      received.push(await this.flow.recv<number>('in'));
+      received.push(await this.flow.recvOrThrow<number>('in', { timeout: '5m' }));
+    await this.flow.setEvent('received', received);
     return received;
   }
 }
 
-/** Nobody finds anything by looking. */
-const UNLOOKING = { pollIntervalMs: 600_000 } as const;
+/** Nobody finds anything by looking, be it because he leaves memory. */
+const UNLOOKING = { pollIntervalMs: 600_000, parkAfterMs: 600_000 } as const;
 
 describe('A notification', () => {
   let database: TestDatabase;
@@ -99,6 +100,15 @@ describe('A notification', () => {
     await waits(runner, handle.workflowId);
     await sender.workflows.send(handle.workflowId, 1, { topic: 'in' });
     expect(await handle.result()).toEqual([1]);
+  });
+
+  it('tells another process of an event that it waits for', async () => {
+    const { runner, sender } = await startTwo();
+    const { workflowId } = await runner.workflows.start(Inbox).run(1);
+    const event = sender.workflows.getEvent(workflowId, 'received');
+    await waits(sender, workflowId);
+    await runner.workflows.send(workflowId, 1, { topic: 'in' });
+    expect(await event).toEqual([1]);
   });
 
   it('tells another process of a workflow that a message has woken', async () => {

@@ -211,6 +211,16 @@ describe('A stream', () => {
     },
   );
 
+  it.each(['', 'a\u0000b', 'x'.repeat(10_000)])(
+    'refuses %j as the id of a workflow',
+    async (id) => {
+      const app = await apps.start();
+      expect(await thrownBy(() => app.workflows.readStream(id, 'key'))).toMatchObject({
+        code: 'DBOS_INVALID_ARGUMENT',
+      });
+    },
+  );
+
   it.each([-1, 1.5, Number.NaN, 2 ** 31, '0'])('refuses to be read from %p', async (fromOffset) => {
     const app = await apps.start();
     const read = () => app.workflows.readStream('any', 'key', { fromOffset: fromOffset as number });

@@ -60,7 +60,7 @@ describe('Whoever waits for an arrival', () => {
 
   it('looks again at once when something arrived elsewhere during the look', async () => {
     const waiting = looked();
-    watch.arrivedElsewhere();
+    watch.arrivedElsewhere(new Set());
     expect(await waiting.wait(FOR_EVER)).toBe(true);
   });
 

@@ -92,9 +92,10 @@ export class ArrivalWatch extends Loop {
     }
   }
 
-  /** Something has come through another process: for these workflows, or nobody knows for which. */
-  arrivedElsewhere(workflowIds: Iterable<string> = this.waiters.keys()): void {
-    for (const id of workflowIds) this.waiters.get(id)?.forEach(wake);
+  /** Something has come through another process: for these workflows; none named: nobody knows for which. */
+  arrivedElsewhere(workflowIds: ReadonlySet<string>): void {
+    const ids = workflowIds.size > 0 ? workflowIds : this.waiters.keys();
+    for (const id of ids) this.waiters.get(id)?.forEach(wake);
   }
 
   /**
