@@ -19,6 +19,7 @@ import type {
   WorkflowFilter,
 } from '../../libs/dbos/src/repository/listing-repository.js';
 import type { NewStep } from '../../libs/dbos/src/repository/step-repository.js';
+import type { TransactionAttempt } from '../../libs/dbos/src/repository/transaction-repository.js';
 import type { NewWorkflow } from '../../libs/dbos/src/repository/workflow-repository.js';
 import { PrismaClient } from '../../sample-app/src/generated/prisma/client.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
@@ -90,6 +91,15 @@ const newStep = (stepId: number): NewStep => ({
   output: TEXT,
   attempts: 1,
   durationMs: 1,
+});
+
+const attemptOf = (owner: Owner): TransactionAttempt => ({
+  owner,
+  stepId: '0',
+  name: 'transaction',
+  failures: 0,
+  attempts: 1,
+  startedAt: performance.now(),
 });
 
 const ALONE = { children: false, by: null };
@@ -658,6 +668,20 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
   },
   'the statuses of 64 workflows': async ({ repository }) => {
     return () => repository.workflows.states(many(64).map((n) => `history ${n + 1}`));
+  },
+  'a transaction': async (stage) => {
+    const attempt = attemptOf((await owned(stage))[0]!);
+    const settings = { readOnly: false };
+    return () => stage.repository.transactions().commit(attempt, settings, async () => TEXT);
+  },
+  'the failure of a transaction': async (stage) => {
+    const attempt = attemptOf((await owned(stage))[0]!);
+    return () => stage.repository.transactions().fail(attempt, TEXT);
+  },
+  'what stands for a transaction': async (stage) => {
+    const attempt = attemptOf((await owned(stage))[0]!);
+    await stage.repository.transactions().fail(attempt, TEXT);
+    return () => stage.repository.transactions().find(attempt);
   },
   'a failure that is tried again': async (stage) => {
     const [owner] = await owned(stage);

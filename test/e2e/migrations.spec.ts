@@ -231,6 +231,10 @@ describe('B65: a migration that fails', () => {
                                      WHERE schemaname = 'dbos' AND tablename <> '_prisma_migrations') LOOP
           EXECUTE 'DROP TABLE dbos.' || made || ' CASCADE';
         END LOOP;
+        FOREACH made IN ARRAY ARRAY(SELECT t.oid::regtype::text FROM pg_type t JOIN pg_class c ON c.oid = t.typrelid
+                                     WHERE t.typnamespace = 'dbos'::regnamespace AND c.relkind = 'c') LOOP
+          EXECUTE 'DROP TYPE ' || made;
+        END LOOP;
       END $$;
       UPDATE dbos._prisma_migrations SET finished_at = NULL, applied_steps_count = 0, logs = 'division by zero'`);
 
