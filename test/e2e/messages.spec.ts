@@ -424,11 +424,11 @@ describe('A receiving', () => {
   });
 
   it('takes nothing before what its run has recorded is durable', async () => {
-    const test = await engines.start();
+    const test = await engines.start({ options: { parkAfterMs: DAY_MS } }); // it stays in memory
     const held = deferred<void>();
     const handle = await test.begin(({ flow, messages }) =>
       flow.all([
-        () => messages.receive('t'),
+        () => messages.receive('t', { timeout: '1h' }),
         async () => {
           await held.promise;
           return flow.now();
@@ -786,13 +786,14 @@ describe('A long wait for a message', () => {
 describe('Many waits', () => {
   it('share the timers of the process', async () => {
     const test = await engines.start();
+    const ofTheEngine = test.clock.pending.length;
     const handles = await Promise.all(
       Array.from({ length: 100 }, (_, index) =>
         test.begin(({ messages }) => messages.receive('t', { timeout: 5_000 + index })),
       ),
     );
     await Promise.all(handles.map(({ workflowId }) => waits(test, workflowId)));
-    expect(test.clock.pending.length).toBeLessThan(10);
+    expect(test.clock.pending.length - ofTheEngine).toBeLessThan(10);
     for (let ms = 5_000; ms > 0; ms -= 250) test.clock.advance(250);
     await eventually(() => {
       test.clock.advance(25);
