@@ -15,6 +15,7 @@ export type ExitCode = 0 | 1 | 2;
 
 const OPTIONS = {
   'database-url': { type: 'string' },
+  application: { type: 'boolean', default: false },
   pending: { type: 'boolean', default: false },
   json: { type: 'boolean', default: false },
   help: { type: 'boolean', short: 'h', default: false },
@@ -30,6 +31,7 @@ ${Object.entries(COMMANDS)
 
 Options
   --database-url <url>  the database; otherwise DATABASE_URL, from the environment or from .env
+  --application         what a database of the application has that is apart from the workflow tables
   --pending             sql: only what this database lacks
   --json                output for programs
   -h, --help            this text
@@ -54,6 +56,7 @@ async function run(args: string[], terminal: Terminal): Promise<ExitCode> {
   const command = COMMANDS[commandName(positionals)];
   const options: CommandOptions = {
     pending: values.pending,
+    set: values.application ? 'application' : 'workflows',
     databaseUrl: () => findDatabaseUrl(values['database-url'], terminal.environment),
   };
   const result: CommandResult = await command.run(options);

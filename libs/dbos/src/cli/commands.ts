@@ -6,10 +6,12 @@ import {
   migrationStatus,
   type MigrationStatus,
 } from '../prisma/migrator.js';
+import type { MigrationSet } from '../prisma/migration-files.js';
 import { displayName } from './database-url.js';
 
 export interface CommandOptions {
   readonly pending: boolean;
+  readonly set: MigrationSet;
   /** Asked for only by commands that need a database. */
   databaseUrl(): string;
 }
@@ -42,7 +44,9 @@ export const COMMANDS = {
 
 async function applyPending(options: CommandOptions): Promise<CommandResult> {
   const url = options.databaseUrl();
-  const { applied } = await withMigrationTarget(url, migrate);
+  const { applied } = await withMigrationTarget(url, (target) =>
+    migrate(target, { set: options.set }),
+  );
   const lines = applied.map((name) => `  applied  ${name}`);
   return {
     text: page(`Tables of nestjs-dbos in ${displayName(url)}`, ...lines, '  up to date'),
@@ -53,7 +57,7 @@ async function applyPending(options: CommandOptions): Promise<CommandResult> {
 
 async function showStatus(options: CommandOptions): Promise<CommandResult> {
   const url = options.databaseUrl();
-  const status = await withMigrationTarget(url, migrationStatus);
+  const status = await statusOf(url, options.set);
   return {
     text: page(`Tables of nestjs-dbos in ${displayName(url)}`, ...describeStatus(status)),
     data: status,
@@ -77,13 +81,18 @@ function describeStatus(status: MigrationStatus): string[] {
 }
 
 async function printSql(options: CommandOptions): Promise<CommandResult> {
-  const names = options.pending ? await pendingIn(options.databaseUrl()) : undefined;
-  const sql = names?.length === 0 ? '-- Nothing is pending.\n' : await migrationSql(names);
+  const names = options.pending ? await pendingIn(options) : undefined;
+  const sql =
+    names?.length === 0 ? '-- Nothing is pending.\n' : await migrationSql(names, options.set);
   return { text: sql, data: { sql }, upToDate: true };
 }
 
-async function pendingIn(url: string): Promise<readonly string[]> {
-  const status = await withMigrationTarget(url, migrationStatus);
+function statusOf(url: string, set: MigrationSet): Promise<MigrationStatus> {
+  return withMigrationTarget(url, (target) => migrationStatus(target, set));
+}
+
+async function pendingIn(options: CommandOptions): Promise<readonly string[]> {
+  const status = await statusOf(options.databaseUrl(), options.set);
   return 'pending' in status ? status.pending : [];
 }
 

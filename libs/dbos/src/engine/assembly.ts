@@ -4,6 +4,7 @@ import type { CheckpointRepository } from '../repository/checkpoint-repository.j
 import { ArrivalWatch } from './arrival-watch.js';
 import { Branches } from './branches.js';
 import { Deadlines, type DeadlinesParts } from './deadlines.js';
+import { CompletionCleanup } from './completion-cleanup.js';
 import { DatabaseTime } from './database-time.js';
 import { Debouncer } from './debouncer.js';
 import { Dispatcher } from './dispatcher.js';
@@ -96,6 +97,9 @@ export function assemble(options: ResolvedEngineOptions, repository: CheckpointR
     ...members,
     ...follow,
     retention: retentionOf(options, repository),
+    cleanup: repository.completions.isNeeded
+      ? new CompletionCleanup(repository.completions, loop)
+      : undefined,
     ...exchange(options, { ...common, dispatcher, starter, enqueuer }),
   };
 }

@@ -1,10 +1,7 @@
 /** What is done to workflows from outside: cancelled, resumed, deleted; and what was done to them. */
 import { assertIdentifier } from '../core/identifiers.js';
-import type {
-  ActionRecord,
-  ControlRepository,
-  EndedWorkflow,
-} from '../repository/control-repository.js';
+import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
+import type { ActionRecord, EndedWorkflow } from '../repository/control-repository.js';
 import {
   askedBy,
   checkedIds,
@@ -21,7 +18,7 @@ import type { RunScopes } from './run-scope.js';
 import type { StatusWatch } from './status-reader.js';
 
 export interface ControlParts {
-  readonly repository: { readonly control: ControlRepository };
+  readonly repository: Pick<CheckpointRepository, 'control' | 'completions'>;
   readonly queues: QueueRegistry;
   readonly scopes: RunScopes;
   readonly dispatcher: Dispatcher;
@@ -70,6 +67,7 @@ export class Control {
     const { repository, interruptions, operation } = this.parts;
     return operation('workflows.delete', async () => {
       const ended = await repository.control.delete(ids, family);
+      await repository.completions.forget(ended.map(({ id }) => id));
       interruptions.deleted(ended);
       return this.told(ended);
     });

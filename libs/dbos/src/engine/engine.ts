@@ -205,6 +205,7 @@ export class Engine {
     streams.watch.start();
     statuses.start();
     this.parts.retention?.start();
+    this.parts.cleanup?.start();
     if (!this.options.runWorkflows) return;
     common.slots.open();
     dispatcher.start();
@@ -320,6 +321,7 @@ export class Engine {
     interruptions.halt();
     this.schedules.scheduler.halt();
     parts.retention?.halt();
+    parts.cleanup?.halt();
     if (wasLaunched) {
       await new Shutdown({ ...parts, ...parts.common }, options.clock).run({ drainMs, graceMs });
     }

@@ -29,8 +29,8 @@ export interface DbosModuleOptions extends Omit<EngineOptions, 'logger'> {
    */
   readonly directStatements?: boolean;
   /**
-   * The clients whose transactions `@Transaction()` methods may be, the one by default first; each must lead to the
-   * database of the workflow tables. Default: `prisma` alone, which may always be asked for by its token.
+   * The clients whose transactions `@Transaction()` methods may be, the one by default first. Default: `prisma` alone,
+   * which may always be asked for by its token.
    */
   readonly transactionClients?: readonly TransactionClientOptions[];
   /**
@@ -44,6 +44,11 @@ export interface DbosModuleOptions extends Omit<EngineOptions, 'logger'> {
 export interface TransactionClientOptions {
   /** Its injection token. */
   readonly prisma: InjectionToken;
+  /**
+   * Whether it leads to another database than the one with the workflow tables. Then a table there,
+   * `dbos.transaction_completions`, says which steps were committed. Default false.
+   */
+  readonly separateDatabase?: boolean;
 }
 
 export interface DbosModuleExtras {

@@ -126,10 +126,13 @@ function checkpointRepository(
   const repository = new PrismaCheckpointRepository(() => prismaClient(container, prisma), {
     migrate,
     logger: new NestEngineLogger(),
-    transactionClients: [...transactionClients, { prisma }].map(({ prisma: token }) => ({
-      token,
-      client: () => prismaClient(container, token),
-    })),
+    transactionClients: [...transactionClients, { prisma, separateDatabase: false }].map(
+      ({ prisma: token, separateDatabase = false }) => ({
+        token,
+        client: () => prismaClient(container, token),
+        separateDatabase,
+      }),
+    ),
     ...(statementTimeoutMs !== undefined && { statementTimeoutMs }),
     ...(sessionUrl !== undefined && { session: sessionUrl }),
     ...(directStatements !== undefined && { directStatements }),

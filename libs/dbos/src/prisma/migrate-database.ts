@@ -10,7 +10,7 @@ const CONNECT_TIMEOUT_MS = 10_000;
  * const { applied } = await migrateDatabase('postgresql://localhost/shop');
  */
 export function migrateDatabase(connectionString: string): Promise<MigrationReport> {
-  return withMigrationTarget(connectionString, migrate);
+  return withMigrationTarget(connectionString, (target) => migrate(target));
 }
 
 /** Connects, works, and disconnects. A database that cannot be reached is the caller's to retry. */

@@ -8,20 +8,27 @@ export interface Migration {
   readonly sql: string;
 }
 
+/** The workflow tables, or what a database of the application has that is apart from them. */
+export type MigrationSet = 'workflows' | 'application';
+
 /** Beside this file in the sources, and beside its compiled form in the package. */
-const DIRECTORY = new URL('./migrations/', import.meta.url);
+const DIRECTORIES: Readonly<Record<MigrationSet, URL>> = {
+  workflows: new URL('./migrations/', import.meta.url),
+  application: new URL('./migrations-application/', import.meta.url),
+};
 
 /** In the order in which they are applied: that of their names, which begin with a time. */
-export async function shippedMigrations(): Promise<Migration[]> {
-  const entries = await readdir(DIRECTORY, { withFileTypes: true }).catch((error: unknown) => {
-    throw new MigrationFilesMissingError(DIRECTORY, error);
+export async function shippedMigrations(set: MigrationSet = 'workflows'): Promise<Migration[]> {
+  const directory = DIRECTORIES[set];
+  const entries = await readdir(directory, { withFileTypes: true }).catch((error: unknown) => {
+    throw new MigrationFilesMissingError(directory, error);
   });
   const names = entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name);
-  return Promise.all(names.sort().map(readMigration));
+  return Promise.all(names.sort().map((name) => readMigration(directory, name)));
 }
 
-async function readMigration(name: string): Promise<Migration> {
-  const sql = await readFile(new URL(`${name}/migration.sql`, DIRECTORY), 'utf8');
+async function readMigration(directory: URL, name: string): Promise<Migration> {
+  const sql = await readFile(new URL(`${name}/migration.sql`, directory), 'utf8');
   return { name, sql };
 }
 

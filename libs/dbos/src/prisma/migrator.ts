@@ -16,7 +16,12 @@ import {
   MigrationLockedError,
   SchemaBehindError,
 } from './migration-errors.js';
-import { hasChecksum, shippedMigrations, type Migration } from './migration-files.js';
+import {
+  hasChecksum,
+  shippedMigrations,
+  type Migration,
+  type MigrationSet,
+} from './migration-files.js';
 import { asOneStatement, scriptOf } from './migration-script.js';
 import type { MigrationSession, MigrationTarget } from './migration-target.js';
 
@@ -36,6 +41,8 @@ export type MigrationStatus =
 export interface MigratorOptions {
   /** How long to wait for another migrator, or for a table that somebody holds locked. Default 30,000. */
   readonly lockTimeoutMs?: number;
+  /** Default: the workflow tables. */
+  readonly set?: MigrationSet;
 }
 
 const DEFAULT_LOCK_TIMEOUT_MS = 30_000;
@@ -56,23 +63,26 @@ export async function migrate(
   target: MigrationTarget,
   options?: MigratorOptions,
 ): Promise<MigrationReport> {
-  return new Migrator(target, await shippedMigrations(), options).migrate();
+  return new Migrator(target, await shippedMigrations(options?.set), options).migrate();
 }
 
 /** Reads how the database stands to this build; changes nothing. */
-export async function migrationStatus(target: MigrationTarget): Promise<MigrationStatus> {
-  return new Migrator(target, await shippedMigrations()).status();
+export async function migrationStatus(
+  target: MigrationTarget,
+  set?: MigrationSet,
+): Promise<MigrationStatus> {
+  return new Migrator(target, await shippedMigrations(set)).status();
 }
 
 /** @throws SchemaBehindError when the database lacks something that this build needs */
-export async function assertMigrated(target: MigrationTarget): Promise<void> {
-  const pending = pendingOf(await migrationStatus(target));
+export async function assertMigrated(target: MigrationTarget, set?: MigrationSet): Promise<void> {
+  const pending = pendingOf(await migrationStatus(target, set));
   if (pending.length > 0) throw new SchemaBehindError(pending);
 }
 
 /** The SQL of all migrations, or of the named ones, ready to be reviewed and run by hand. */
-export async function migrationSql(names?: readonly string[]): Promise<string> {
-  const migrations = await shippedMigrations();
+export async function migrationSql(names?: readonly string[], set?: MigrationSet): Promise<string> {
+  const migrations = await shippedMigrations(set);
   return scriptOf(names ? migrations.filter(({ name }) => names.includes(name)) : migrations);
 }
 

@@ -6,8 +6,14 @@ import { SILENT_LOGGER, type Logger } from '../core/logger.js';
 import { CheckpointRepository } from '../repository/checkpoint-repository.js';
 import type { TransactionRepository } from '../repository/transaction-repository.js';
 import type { TransactionalRepository } from '../repository/transactional-repository.js';
+import { Completions } from './completions.js';
 import { Database } from './database.js';
-import { assertMigrated, migrate, prismaMigrationTarget } from './migrator.js';
+import {
+  assertMigrated,
+  migrate,
+  prismaMigrationTarget,
+  type MigrationTarget,
+} from './migrator.js';
 import { DriverStatements } from './driver-statements.js';
 import type { PrismaClientLike, PrismaStatements } from './prisma-client.js';
 import { CHANNEL, PostgresNotifier } from './postgres-notifier.js';
@@ -68,6 +74,7 @@ export class PrismaCheckpointRepository extends CheckpointRepository {
   readonly messages: PrismaMessageRepository;
   readonly events: PrismaEventRepository;
   readonly tokens: PrismaTokenRepository;
+  readonly completions: Completions;
   readonly listings: PrismaListingRepository;
   readonly explanations: PrismaExplanationRepository;
   readonly retention: PrismaRetentionRepository;
@@ -87,11 +94,12 @@ export class PrismaCheckpointRepository extends CheckpointRepository {
     super();
     const { clock = new SystemClock(), logger = SILENT_LOGGER, statementTimeoutMs } = options;
     this.logger = logger;
-    const database = new Database(() => this.statements, {
+    const settings = {
       clock,
       logger,
       ...(statementTimeoutMs !== undefined && { statementTimeoutMs }),
-    });
+    };
+    const database = new Database(() => this.statements, settings);
     const transitions = new TransitionPipeline(database);
     this.database = database;
     this.workflows = new PrismaWorkflowRepository(
@@ -113,7 +121,8 @@ export class PrismaCheckpointRepository extends CheckpointRepository {
     this.archives = new PrismaArchiveRepository(database);
     this.executors = new PrismaExecutorRepository(database, () => this.session);
     const { transactionClients = [{ token: undefined, client }] } = options;
-    this.transactionClients = new TransactionClients(transactionClients, database);
+    this.transactionClients = new TransactionClients(transactionClients, database, settings);
+    this.completions = new Completions(this.transactionClients.separateDatabases, this.workflows);
     const listens = (): boolean => this.session?.isListening ?? false;
     this.notifier = new PostgresNotifier({ database, clock, logger, listens });
   }
@@ -145,6 +154,11 @@ export class PrismaCheckpointRepository extends CheckpointRepository {
     this.openSession(await this.takeShortcut(client));
     await this.assertReadCommitted(); // waits for a database that is still starting
     const target = prismaMigrationTarget(client, this.statements);
+    await this.bringUpToDate(target);
+    await this.transactionClients.prepare(this.options);
+  }
+
+  private async bringUpToDate(target: MigrationTarget): Promise<void> {
     if (!this.options.migrate) return assertMigrated(target);
     const { applied } = await migrate(target);
     if (applied.length > 0)
@@ -164,6 +178,7 @@ export class PrismaCheckpointRepository extends CheckpointRepository {
 
   async close(): Promise<void> {
     this.database.close();
+    this.transactionClients.close();
     this.notifier.close();
     await this.session?.close();
     await this.shortcut?.release();

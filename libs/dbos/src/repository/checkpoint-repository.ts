@@ -6,6 +6,7 @@
  * them out and only rejects for what the caller did, or when the repository is closed.
  */
 import type { OpenTransaction } from '../core/open-transaction.js';
+import type { CompletionRepository } from './completion-repository.js';
 import type { ControlRepository } from './control-repository.js';
 import type { ArchiveRepository } from './archive-repository.js';
 import type { EventRepository } from './event-repository.js';
@@ -36,6 +37,7 @@ export abstract class CheckpointRepository {
   abstract readonly messages: MessageRepository;
   abstract readonly events: EventRepository;
   abstract readonly tokens: TokenRepository;
+  abstract readonly completions: CompletionRepository;
   abstract readonly listings: ListingRepository;
   abstract readonly explanations: ExplanationRepository;
   abstract readonly retention: RetentionRepository;
