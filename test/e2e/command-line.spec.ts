@@ -69,6 +69,18 @@ describe('npx nestjs-dbos', () => {
     expect(JSON.parse((await nestjsDbos(['status', ...url])).output)).toEqual({ state: 'current' });
   });
 
+  it('--application is about what a database apart from the workflow tables has', async () => {
+    const url = ['--application', '--database-url', database.url];
+    const [name] = (await shippedMigrations('application')).map((migration) => migration.name);
+
+    expect((await nestjsDbos(['status', ...url])).output).toContain(`pending  ${name}`);
+    expect((await nestjsDbos(['migrate', ...url])).output).toContain(`applied  ${name}`);
+    expect((await nestjsDbos(['status', ...url])).exitCode).toBe(0);
+    expect((await nestjsDbos(['sql', '--application'])).output).toContain(
+      'CREATE TABLE dbos.transaction_completions',
+    );
+  });
+
   it('sql prints all migrations without a database, and with --pending what one lacks', async () => {
     const all = await nestjsDbos(['sql']);
     const missing = await nestjsDbos(['sql', '--pending', '--database-url', database.url]);

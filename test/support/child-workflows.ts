@@ -1,7 +1,8 @@
 // The workflows that child processes run. Each body enters itself in the ledger, outside of everything the library
 // knows; each place of interest is a stopping point.
 import { Inject, Injectable } from '@nestjs/common';
-import { Step, Workflow, WorkflowContext, WorkflowService } from 'nestjs-dbos';
+import { Step, Transaction, Workflow, WorkflowContext, WorkflowService } from 'nestjs-dbos';
+import type { PrismaClient } from '../../sample-app/src/generated/prisma/client.js';
 import { Ledger } from './ledger.js';
 import { Traces } from './random-program.js';
 import { StoppingPoints } from './stopping-points.js';
@@ -117,6 +118,33 @@ export class Receiving {
       numbers.push(number);
     }
     return numbers;
+  }
+}
+
+/** Sells one after the other, each sale a row of its own, between steps. */
+@Injectable()
+export class Selling {
+  constructor(
+    @Inject(Ledger) private readonly ledger: Ledger,
+    private readonly flow: WorkflowContext,
+  ) {}
+
+  @Workflow({ name: 'Selling' })
+  async run(count: number): Promise<number> {
+    let sold = 0;
+    for (let position = 0; position < count; position += 1) {
+      await this.flow.step('before', () => position);
+      sold += await this.sell(position);
+    }
+    return sold;
+  }
+
+  /** The row has no key that would keep a second one out. */
+  @Transaction()
+  async sell(position: number): Promise<number> {
+    await this.ledger.enter(this.flow.workflowId, `sale ${position}`);
+    return this.flow.prisma<PrismaClient>().$executeRaw`
+      INSERT INTO public.sales (workflow_id, position) VALUES (${this.flow.workflowId}, ${position}::integer)`;
   }
 }
 
