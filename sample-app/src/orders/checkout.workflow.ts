@@ -32,7 +32,6 @@ export class CheckoutWorkflow {
 
   @Workflow()
   async run(order: Order): Promise<Receipt> {
-    await this.orders.open(order);
     await this.progress.tell({ stage: 'placed' });
     const chargeId = await this.reserveAndCharge(order);
     const trackingCode = await this.fulfil(order);
@@ -46,8 +45,8 @@ export class CheckoutWorkflow {
   private async reserveAndCharge(order: Order): Promise<string> {
     const compensations = [() => this.orders.refuse(order.id)];
     try {
-      const reservation = await this.inventory.reserve(order.lines);
-      compensations.unshift(() => this.inventory.release(reservation));
+      await this.inventory.reserve(order.lines);
+      compensations.unshift(() => this.inventory.release(order.lines));
       await this.progress.tell({ stage: 'reserved' });
       if (order.needsApproval) await this.obtainApproval(order);
       const chargeId = await this.payments.charge(order);

@@ -11,9 +11,8 @@ import {
   UsePipes,
 } from '@nestjs/common';
 import { ApiOperation, ApiTags } from '@nestjs/swagger';
-import { WorkflowService } from 'nestjs-dbos';
 import { CatalogService } from '../catalog/catalog.service.js';
-import { CheckoutWorkflow } from './checkout.workflow.js';
+import { OrderDesk } from './order-desk.service.js';
 import { OrderReports, type OrderReport, type OrderSummary } from './order-reports.service.js';
 import { OrderIdSchema, OrderRequestSchema, type OrderRequest } from './order.js';
 
@@ -22,7 +21,7 @@ import { OrderIdSchema, OrderRequestSchema, type OrderRequest } from './order.js
 @UsePipes(StandardSchemaValidationPipe)
 export class OrdersController {
   constructor(
-    private readonly workflows: WorkflowService,
+    private readonly desk: OrderDesk,
     private readonly catalog: CatalogService,
     private readonly reports: OrderReports,
   ) {}
@@ -32,10 +31,8 @@ export class OrdersController {
   @ApiOperation({ summary: 'Place an order; from the answer on it will be carried out' })
   async place(@Body({ schema: OrderRequestSchema }) request: OrderRequest): Promise<OrderSummary> {
     const order = await this.catalog.price(request);
-    const handle = await this.workflows
-      .start(CheckoutWorkflow, { workflowId: order.id })
-      .run(order);
-    return this.reports.summary(handle.workflowId);
+    await this.desk.place(order);
+    return this.reports.summary(order.id);
   }
 
   @Get()
