@@ -36,6 +36,11 @@ export class Transactions {
     return client;
   }
 
+  /** @throws RegistrationError when the application has not said whose client this is */
+  assertKnown(clientToken: unknown): void {
+    this.parts.repository.transactions(clientToken);
+  }
+
   /** Whether this is the client of the transaction that is open here. */
   isOpen(client: unknown): boolean {
     return this.open.getStore()?.client === client;

@@ -124,6 +124,7 @@ export class WorkflowBinder {
   ): void {
     const { transactions } = this.engine;
     const definition = defineTransaction(name, options);
+    if (prisma !== undefined) transactions.assertKnown(prisma);
     this.shadow(
       instance,
       method,
