@@ -79,7 +79,7 @@ describe('Workflows that sell in transactions, killed again and again', () => {
         bodies,
         sales: sales.length,
       };
-      console.log(JSON.stringify(figures));
+      process.stdout.write(`${JSON.stringify(figures)}\n`);
 
       expect(results).toEqual(ids.map(() => SALES));
       expect(sales.filter(({ rows }) => rows !== 1)).toEqual([]);
