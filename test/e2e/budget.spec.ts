@@ -4,12 +4,14 @@ import { Injectable } from '@nestjs/common';
 import {
   CheckpointRepository,
   Step,
+  Transaction,
   Workflow,
   WorkflowContext,
   WorkflowService,
   type DbosModuleOptions,
 } from 'nestjs-dbos';
 import { Engine } from '../../libs/dbos/src/engine/engine.js';
+import type { PrismaClient } from '../../sample-app/src/generated/prisma/client.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { eventually } from '../support/eventually.js';
 import { startNestApp, type NestApp } from '../support/nest-app.js';
@@ -86,6 +88,21 @@ class Letters {
   }
 }
 
+@Injectable()
+class Sales {
+  constructor(private readonly flow: WorkflowContext) {}
+
+  @Transaction()
+  async sell(): Promise<number> {
+    return this.flow.prisma<PrismaClient>().$executeRaw`SELECT 'a sale'`;
+  }
+
+  @Workflow()
+  async run(): Promise<number> {
+    return this.sell();
+  }
+}
+
 type Kind = (statement: CountedStatement) => boolean;
 
 const isHeartbeat: Kind = ({ sql }) => sql.includes('dbos.heartbeat');
@@ -150,7 +167,7 @@ const reason = countable ? '' : ' (skipped: this server has no pg_stat_statement
   async function start(options: Partial<DbosModuleOptions> = CALM): Promise<NestApp> {
     const nestApp = await startNestApp({
       url: database.url,
-      providers: [Work, Held, Letters],
+      providers: [Work, Held, Letters, Sales],
       options,
     });
     opened.push(nestApp);
@@ -195,6 +212,19 @@ const reason = countable ? '' : ' (skipped: this server has no pg_stat_statement
       expect(excess(sent, { statements, commits: statements, walBytes })).toBeUndefined();
     },
   );
+
+  it('B70: a transaction costs one statement beside its own, its BEGIN and its COMMIT', async () => {
+    const { workflows } = await startIdle();
+    await workflows.execute(Sales).run(); // the client loads what it needs
+    const sent = await counted(() => workflows.execute(Sales).run());
+    const ofWorkflows: Kind = ({ sql }) => /dbos\.(start|write)_/.test(sql);
+
+    expect(count(sent, ofWorkflows)).toBe(2);
+    expect(
+      sent.filter((statement) => !ofWorkflows(statement)).map(({ sql }) => sql.trim().slice(0, 13)),
+    ).toEqual(expect.arrayContaining(['BEGIN', 'COMMIT', 'SELECT $1', 'SELECT result']));
+    expect(count(sent)).toBe(6);
+  });
 
   it('B70: a start costs one statement', async () => {
     const { workflows, app } = await startIdle();
