@@ -70,12 +70,20 @@ class Acting {
     await this.elsewhere();
   }
 
+  @Workflow({ name: 'act twice' })
+  async twice(): Promise<string> {
+    await this.flow.step('before', () => null);
+    await this.within();
+    return 'in the end';
+  }
+
   /** In a transaction that is none of the library's. */
   elsewhere: () => unknown = () => undefined;
 }
 
 let apps: NestApps;
 const QUEUE = 'orders';
+const RETRYING = 'retrying';
 
 beforeAll(async () => {
   apps = await NestApps.open();
@@ -86,7 +94,10 @@ afterAll(() => apps.close());
 async function start(options: { sessionUrl?: string; pollIntervalMs?: number } = {}) {
   const nestApp = await apps.start([Ordering, Acting], {
     options,
-    after: [DbosModule.registerQueue({ name: QUEUE })],
+    after: [
+      DbosModule.registerQueue({ name: QUEUE }),
+      DbosModule.registerQueue({ name: RETRYING, retry: { maxRetries: 1, baseIntervalMs: 1 } }),
+    ],
   });
   const queue = nestApp.app.get<Queue>(getQueueToken(QUEUE), { strict: false });
   return {
@@ -336,6 +347,21 @@ describe('In a @Transaction() step', () => {
     acting.act = () => prisma.$transaction((tx) => workflows.start(Ordering, { tx }).run('other'));
     const handle = await workflows.start(Acting).run();
     await expect(handle.result()).rejects.toMatchObject({ code: 'DBOS_FORBIDDEN_IN_STEP' });
+  });
+});
+
+describe('A transaction that fails in a workflow which its queue runs again', () => {
+  it('is run again as well', async () => {
+    const { workflows, acting } = await start();
+    let calls = 0;
+    acting.act = () => {
+      calls += 1;
+      if (calls === 1) throw new Error('not yet');
+    };
+    const handle = await workflows.enqueue(Acting, { queue: RETRYING }).twice();
+
+    expect(await handle.result()).toBe('in the end');
+    expect(calls).toBe(2);
   });
 });
 
