@@ -1,4 +1,6 @@
 /** What the body of a step may know of the attempt it runs in. */
+import type { Clock } from '../core/clock.js';
+import { StepTimeoutError } from '../core/errors.js';
 import type { RunScope, StepContext } from './run-scope.js';
 
 /** Its signal is made when somebody asks for it: most bodies never do. */
@@ -36,6 +38,27 @@ export class AttemptContext implements StepContext {
   abort(reason: unknown): void {
     this.abortedBy ??= reason;
     this.controller?.abort(reason);
+  }
+
+  /**
+   * The abandoned attempt goes on by itself; whatever becomes of it is ignored.
+   * @throws StepTimeoutError
+   */
+  within<T>(
+    timeoutMs: number,
+    { clock }: { readonly clock: Clock },
+    call: () => T | Promise<T>,
+  ): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      const timer = clock.schedule(timeoutMs, () => {
+        const error = new StepTimeoutError(this.stepName, timeoutMs);
+        reject(error);
+        this.abort(error);
+      });
+      const settled = (): void => timer.cancel();
+      // An async wrapper, so that a body that throws synchronously rejects as well.
+      (async () => call())().then(resolve, reject).finally(settled);
+    });
   }
 
   /** Leaves no listener behind on the signal of the run. */

@@ -5,7 +5,6 @@ import {
   InvalidArgumentError,
   RetryAfterError,
   StepRetriesExhaustedError,
-  StepTimeoutError,
 } from '../core/errors.js';
 import { assertIdentifier } from '../core/identifiers.js';
 import { retryDelayMs, retryPolicy, type RetryPolicy } from '../core/retry.js';
@@ -168,25 +167,7 @@ class StepExecution<T> {
     const { definition, body } = this.call;
     const call = (): T | Promise<T> => this.inStep(context, () => body(context));
     const { timeoutMs } = definition;
-    return timeoutMs === undefined ? call() : this.within(timeoutMs, context, call);
-  }
-
-  /** The abandoned attempt goes on by itself; whatever becomes of it is ignored. */
-  private within(
-    timeoutMs: number,
-    context: AttemptContext,
-    call: () => T | Promise<T>,
-  ): Promise<T> {
-    return new Promise<T>((resolve, reject) => {
-      const timer = this.surroundings.clock.schedule(timeoutMs, () => {
-        const error = new StepTimeoutError(context.stepName, timeoutMs);
-        reject(error);
-        context.abort(error);
-      });
-      const settled = (): void => timer.cancel();
-      // An async wrapper, so that a body that throws synchronously rejects as well.
-      (async () => call())().then(resolve, reject).finally(settled);
-    });
+    return timeoutMs === undefined ? call() : context.within(timeoutMs, this.surroundings, call);
   }
 }
 

@@ -1,6 +1,6 @@
 /** Transaction steps: tried until committed together with their checkpoint, or failed for good. */
 import { wait, type Clock } from '../core/clock.js';
-import { InvalidArgumentError } from '../core/errors.js';
+import { InvalidArgumentError, StepTimeoutError } from '../core/errors.js';
 import { assertIdentifier } from '../core/identifiers.js';
 import type { Logger } from '../core/logger.js';
 import { TransactionConflictError, TransactionExpiredError } from '../core/transaction-errors.js';
@@ -114,7 +114,12 @@ export class TransactionExecution {
     try {
       return await repository.commit(this.numbered, definition.settings, async (client) => {
         this.scope.run.assertGoing(this.scope.sequence); // it may have waited for a connection
-        return body(client, context);
+        const call = (): Promise<EncodedValue> => body(client, context);
+        const { timeoutMs } = definition.settings;
+        // Prisma rolls back in time, but waits for the body: one that hangs would keep its place for ever.
+        return timeoutMs === undefined
+          ? call()
+          : context.within(timeoutMs, this.surroundings, call);
       });
     } finally {
       context.end();
@@ -142,7 +147,9 @@ export class TransactionExecution {
       case 'lost':
         return Promise.resolve(end);
       case 'failed':
-        return this.fail(end.error);
+        return end.error instanceof StepTimeoutError
+          ? this.afterExpiry(end.error)
+          : this.fail(end.error);
       case 'conflict':
         return this.afterConflict(end.error);
       case 'expired':

@@ -1,0 +1,99 @@
+// The engine and transactions share the application's pool, however small it is, without starving each other.
+import { Injectable } from '@nestjs/common';
+import { Transaction, Workflow, WorkflowContext } from 'nestjs-dbos';
+import { Engine } from '../../libs/dbos/src/engine/engine.js';
+import type { PrismaClient } from '../../sample-app/src/generated/prisma/client.js';
+import { createTestDatabase, type TestDatabase } from '../support/database.js';
+import { startTestApp, type TestApp } from '../support/test-app.js';
+
+@Injectable()
+class Busy {
+  open = 0;
+  mostOpen = 0;
+  hangs = new Set<string>();
+
+  constructor(private readonly flow: WorkflowContext) {}
+
+  @Workflow({ name: 'busy' })
+  async run(name: string, ms: number): Promise<string> {
+    await this.flow.step('before', () => name);
+    await this.work(ms);
+    await this.flow.sleep(1);
+    await this.work(ms);
+    return name;
+  }
+
+  @Workflow({ name: 'hanging' })
+  async hang(name: string): Promise<string> {
+    await this.hanging(name);
+    return name;
+  }
+
+  @Transaction({ timeoutMs: 60_000, maxWaitMs: 60_000 })
+  async work(ms: number): Promise<void> {
+    this.open += 1;
+    this.mostOpen = Math.max(this.mostOpen, this.open);
+    await this.flow.prisma<PrismaClient>().$executeRaw`SELECT pg_sleep(${ms / 1_000}::float8)`;
+    this.open -= 1;
+  }
+
+  /** Never comes back, the first time. */
+  @Transaction({ timeoutMs: 200 })
+  async hanging(name: string): Promise<void> {
+    if (!this.hangs.delete(name)) return;
+    await new Promise(() => undefined);
+  }
+}
+
+let database: TestDatabase;
+let app: TestApp;
+
+beforeAll(async () => {
+  database = await createTestDatabase();
+});
+afterEach(() => app.close());
+afterAll(() => database.drop());
+
+async function start(poolSize: number, leaseMs = 60_000): Promise<Busy> {
+  app = await startTestApp({
+    url: database.url,
+    providers: [Busy],
+    poolSize,
+    options: { leaseMs },
+  });
+  return app.get(Busy);
+}
+
+async function runMany(count: number, ms: number): Promise<string[]> {
+  const names = Array.from({ length: count }, (_, index) => `workflow ${index}`);
+  const handles = await Promise.all(names.map((name) => app.workflows.start(Busy).run(name, ms)));
+  return Promise.all(handles.map((handle) => handle.result()));
+}
+
+describe('A pool of one connection', () => {
+  it('carries workflows, their transactions and the heartbeat', async () => {
+    await start(1, 3_000);
+    const { executorId } = app.app.get(Engine);
+
+    // Twice as long as the lease in all.
+    expect(await runMany(30, 100)).toHaveLength(30);
+    expect(app.app.get(Engine).executorId).toBe(executorId); // nobody was declared dead
+  });
+
+  it('is free again after a body that hangs, and that is tried again', async () => {
+    const busy = await start(1);
+    busy.hangs.add('hangs');
+    const hanging = await app.workflows.start(Busy).hang('hangs');
+
+    expect(await app.workflows.execute(Busy).run('another', 1)).toBe('another');
+    expect(await hanging.result()).toBe('hangs');
+  });
+});
+
+describe('A pool of three connections', () => {
+  it('leaves one of them to the engine', async () => {
+    const busy = await start(3);
+    await runMany(20, 20);
+    expect(busy.mostOpen).toBe(2);
+  });
+});
