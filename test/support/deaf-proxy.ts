@@ -1,5 +1,6 @@
 // A way to the database on which no notification comes through, as through a pooler in transaction mode.
 import net from 'node:net';
+import { messageFilter } from './message-filter.js';
 
 export interface DeafProxy {
   /** The given connection string, through the proxy. */
@@ -9,15 +10,15 @@ export interface DeafProxy {
 
 /** "NotificationResponse" (PostgreSQL manual, "Message Formats"). */
 const NOTIFICATION = 'A'.charCodeAt(0);
-/** Type and length. */
-const HEADER_BYTES = 5;
 
 export async function startDeafProxy(direct: string): Promise<DeafProxy> {
   const { hostname, port } = new URL(direct);
   const sockets = new Set<net.Socket>();
   const server = net.createServer((client) => {
     const upstream = net.connect(Number(port), hostname);
-    const withoutNotifications = messageFilter((message) => client.write(message));
+    const withoutNotifications = messageFilter((message) => {
+      if (message[0] !== NOTIFICATION) client.write(message);
+    });
     client.pipe(upstream);
     upstream.on('data', withoutNotifications);
     for (const [socket, other] of [
@@ -42,19 +43,5 @@ export async function startDeafProxy(direct: string): Promise<DeafProxy> {
       sockets.forEach((socket) => socket.destroy());
       await new Promise((resolve) => server.close(resolve));
     },
-  };
-}
-
-/** Cuts what the server sends into messages; a test connection is not encrypted. */
-function messageFilter(pass: (message: Buffer) => void): (chunk: Buffer) => void {
-  let rest = Buffer.alloc(0);
-  return (chunk) => {
-    rest = Buffer.concat([rest, chunk]);
-    while (rest.length >= HEADER_BYTES) {
-      const end = 1 + rest.readUInt32BE(1);
-      if (rest.length < end) return;
-      if (rest[0] !== NOTIFICATION) pass(rest.subarray(0, end));
-      rest = rest.subarray(end);
-    }
   };
 }
