@@ -66,9 +66,12 @@ async function carryOut(workflows: WorkflowService, order: Order): Promise<strin
         .run(...(args as [number, object]));
       return handle.workflowId;
     }
-    case 'send':
-      await workflows.send(order.to, order.value, { topic: 'outside', idempotencyKey: order.key });
-      return order.to;
+    case 'send': {
+      const { to, value, key } = order;
+      return workflows.send(to, value, { topic: 'outside', idempotencyKey: key }).then(() => to);
+    }
+    default:
+      return order satisfies never;
   }
 }
 
@@ -79,7 +82,7 @@ function begin(
   const type = WORK[name satisfies WorkName] as unknown as new () => {
     run(...args: unknown[]): unknown;
   };
-  return workflows.start(type, { workflowId: id }).run(...args) as Promise<{ workflowId: string }>;
+  return workflows.start(type, { workflowId: id }).run(...args);
 }
 
 const tell = (message: FromApp): void => void process.send?.(message);

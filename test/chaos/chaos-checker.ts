@@ -13,6 +13,7 @@ export type Broken =
   | 'limit'
   | 'deduplication'
   | 'tick'
+  | 'fence'
   | 'exit'
   | 'acceptance'
   | 'liveness';

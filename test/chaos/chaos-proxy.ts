@@ -40,7 +40,8 @@ export class ChaosProxy {
   url(direct: string): string {
     const url = new URL(direct);
     url.hostname = '127.0.0.1';
-    url.port = String((this.listener?.address() as net.AddressInfo).port);
+    const { port } = this.listener!.address() as net.AddressInfo;
+    url.port = String(port);
     return url.href;
   }
 

@@ -32,6 +32,15 @@ async function absent(post: Post, stage: Stage, during: () => Promise<void>): Pr
 export const FAULTS = {
   kill: async (stage, draw) => stage.fleet.kill(chosen(stage, draw)),
 
+  /** Dies while its statements are on their way. */
+  killWhileSlow: async (stage, draw) => {
+    const post = chosen(stage, draw);
+    post.proxy.delay(between(draw, 100, 300));
+    await pause(between(draw, 500, 1_000));
+    await stage.fleet.kill(post);
+    post.proxy.delay(0);
+  },
+
   killAll: async ({ fleet }) => {
     await Promise.all(fleet.posts.map((post) => fleet.kill(post)));
   },

@@ -10,6 +10,7 @@ import { installQueueLog, readQueueLog } from '../support/queue-log.js';
 import { randomFrom } from '../support/random.js';
 import { violationsOf, type Row, type Violation } from './chaos-checker.js';
 import type { ChaosServer } from './chaos-server.js';
+import { installFenceWitness, readFenceViolations } from './fence-witness.js';
 import { FAULTS, type FaultName } from './faults.js';
 import { Fleet } from './fleet.js';
 import { machineTime, readMarks } from './marks.js';
@@ -74,6 +75,7 @@ async function prepare(url: string): Promise<void> {
     'CREATE TABLE public.chaos_rows (workflow text NOT NULL, step integer NOT NULL)',
   );
   await installQueueLog(ledger);
+  await installFenceWitness(ledger);
   await ledger.close();
 }
 
@@ -110,6 +112,7 @@ class ScenarioRun {
     const violations: Violation[] = [
       ...violationsOf({ marks, lives, promised, accepted, leaseMs: LEASE_MS, ...facts }),
       ...facts.queue,
+      ...facts.fence,
       ...refusals.map((what) => ({ promise: 'acceptance' as const, what })),
       ...quiet,
     ];
@@ -203,12 +206,14 @@ class ScenarioRun {
     );
     const ledger = await Ledger.open(this.place.url);
     const log = await readQueueLog(ledger);
+    const fence = await readFenceViolations(ledger);
     await ledger.close();
     const none = { bodies: [], workflows: [], ends: this.ends(), cancelled: new Set<string>() };
     const queue = queueViolationsOf({ ...none, log, acknowledged: new Map() });
     return {
       rows,
       booked: new Map(booked.map(({ key, count }) => [key, count])),
+      fence,
       queue: queue.map(({ promise, what }) => ({
         promise: 'limit' as const,
         what: `${promise}: ${what}`,

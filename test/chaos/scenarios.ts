@@ -17,7 +17,7 @@ const ALL: readonly WorkKind[] = ['chain', 'queues', 'messages', 'duplicates'];
 
 export const SCENARIOS: Readonly<Record<string, Scenario>> = {
   calm: { work: ALL, faults: [] },
-  kill: { work: ['chain', 'chain'], faults: ['kill'] },
+  kill: { work: ['chain', 'chain'], faults: ['kill', 'killWhileSlow'] },
   killall: { work: ['chain', 'chain'], faults: ['killAll'] },
   freeze: { work: ['chain', 'queues'], faults: ['freeze'] },
   rolling: { work: ['chain', 'queues'], faults: ['roll'] },
@@ -43,6 +43,7 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
     faults: [
       'kill',
       'kill',
+      'killWhileSlow',
       'killAll',
       'freeze',
       'roll',

@@ -358,6 +358,22 @@ describe('A transaction that meets a fault of the database', () => {
     expect(calls).toBe(2);
   });
 
+  it('is run again when the server took no writes for a while', async () => {
+    const [app, sku] = [await apps.start(), newSku()];
+    let calls = 0;
+    const handle = await app.begin(() =>
+      app.get(Shop).write(async (tx) => {
+        calls += 1;
+        // As its sessions are while a replica is being promoted.
+        if (calls === 1) await tx.$executeRaw`SET TRANSACTION READ ONLY`;
+        return inserting(sku)(tx);
+      }),
+    );
+
+    expect(await handle.result()).toBe(`made ${sku}`);
+    expect(calls).toBe(2);
+  });
+
   it('is run again when no connection came free for it', async () => {
     const app = await apps.start();
     app.faults.failNext('TRANSACTION');

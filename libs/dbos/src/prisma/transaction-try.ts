@@ -19,6 +19,8 @@ const CONFLICTS = new Set(['40001', '40P01']);
 const WRITE_CONFLICT = 'P2034';
 /** Classes of a server in trouble: connection, resources, an operator's intervention (not of one query), system. */
 const OUT_OF_ORDER = /^(08|53|57P|58)/;
+/** "Read-only transaction": where none was asked for, the server takes no writes now, as a replica that is being promoted. */
+const READ_ONLY = '25006';
 /** "Current transaction is aborted": a statement failed before, and somebody caught its error. */
 const ABORTED = '25P02';
 /** Prisma: the transaction API; with a timeout it has expired, otherwise it was never begun. */
@@ -32,6 +34,7 @@ interface Circumstances {
   readonly name: string;
   /** Whether the outcome was being written, so that it may stand. */
   readonly isSealing: boolean;
+  readonly settings: TransactionSettings;
 }
 
 interface PrismaError {
@@ -62,7 +65,7 @@ export async function tryTransaction(
   try {
     return await client.$transaction(async (transaction) => {
       if (settings.readOnly) await transaction.$executeRaw`SET TRANSACTION READ ONLY`;
-      const output = await bodyOf(transaction, body);
+      const output = await bodyOf(transaction, body, settings);
       if (settings.readOnly) return readOnly(output);
       isSealing = true;
       const sealed = await seal(transaction, output);
@@ -71,7 +74,7 @@ export async function tryTransaction(
     }, optionsOf(settings));
   } catch (error) {
     if (error instanceof RollbackSignal) return error.end;
-    return endOf(error, { name, isSealing });
+    return endOf(error, { name, isSealing, settings });
   }
 }
 
@@ -92,11 +95,12 @@ function readOnly(output: Awaited<ReturnType<TransactionBody>>): Standing {
 async function bodyOf(
   transaction: PrismaStatements,
   body: TransactionBody,
+  settings: TransactionSettings,
 ): ReturnType<TransactionBody> {
   try {
     return await body(transaction);
   } catch (error) {
-    const end = passingFault(error);
+    const end = passingFault(error, settings);
     if (end) throw new RollbackSignal(end);
     // A driver that has lost its connection says so in an error like any other: only the connection can tell.
     throw new RollbackSignal({
@@ -117,8 +121,8 @@ async function isAlive(transaction: PrismaStatements): Promise<boolean> {
 }
 
 /** Of an error that did not come from the body: in beginning, sealing or committing. */
-function endOf(error: unknown, { name, isSealing }: Circumstances): TransactionEnd {
-  const end = passingFault(error);
+function endOf(error: unknown, { name, isSealing, settings }: Circumstances): TransactionEnd {
+  const end = passingFault(error, settings);
   if (end) return end;
   if (sqlStateOf(error) === ABORTED)
     return { result: 'failed', error: new TransactionAbortedError(name, error) };
@@ -133,7 +137,7 @@ function endOf(error: unknown, { name, isSealing }: Circumstances): TransactionE
  * What is nobody's fault: another transaction, the time, the state of the server. Looked for behind errors of the
  * application as well: it may have wrapped what Prisma threw.
  */
-function passingFault(thrown: unknown): TransactionEnd | undefined {
+function passingFault(thrown: unknown, settings: TransactionSettings): TransactionEnd | undefined {
   let error = thrown;
   for (let depth = 0; depth < MAX_CAUSES && error instanceof Error; depth += 1) {
     const { code, meta } = error as PrismaError;
@@ -142,7 +146,8 @@ function passingFault(thrown: unknown): TransactionEnd | undefined {
       return { result: 'conflict', error: thrown };
     if (code === TRANSACTION_API && meta?.timeout !== undefined)
       return { result: 'expired', error: thrown };
-    if (OUT_OF_ORDER.test(sqlState ?? '')) return { result: 'unknown', error: thrown };
+    const isClosed = sqlState === READ_ONLY && !settings.readOnly;
+    if (isClosed || OUT_OF_ORDER.test(sqlState ?? '')) return { result: 'unknown', error: thrown };
     error = error.cause;
   }
   return undefined;
