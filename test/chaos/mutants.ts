@@ -87,7 +87,7 @@ const MUTANTS: readonly Mutant[] = [
       {
         file: `${MIGRATIONS}/20261101000000_init/migration.sql`,
         from: 'AND (heartbeat_at + lease_ms * interval',
-        to: 'AND (true OR heartbeat_at + lease_ms * interval',
+        to: 'AND (heartbeat_at + 450 * interval',
       },
     ],
   },
@@ -155,7 +155,9 @@ async function isCaught(mutant: Mutant): Promise<boolean> {
   }
 }
 
+/** All, or those whose names contain the argument. */
+const chosen = MUTANTS.filter(({ name }) => name.includes(process.argv[2] ?? ''));
 let missed = 0;
-for (const mutant of MUTANTS) if (!(await isCaught(mutant))) missed += 1;
-say(`${MUTANTS.length - missed} of ${MUTANTS.length} mutants caught`);
+for (const mutant of chosen) if (!(await isCaught(mutant))) missed += 1;
+say(`${chosen.length - missed} of ${chosen.length} mutants caught`);
 process.exitCode = missed === 0 ? 0 : 1;
