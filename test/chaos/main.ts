@@ -41,6 +41,9 @@ async function main(): Promise<void> {
   const { seed, seconds, names } = told();
   say(`seed ${seed}`);
   const server = await ChaosServer.start();
+  // The server is a process of its own and would stay; those of the fleet go with us.
+  for (const signal of ['SIGINT', 'SIGTERM'] as const)
+    process.once(signal, () => void server.close().finally(() => process.exit(1)));
   let broken = 0;
   try {
     for (const name of names) {
