@@ -18,7 +18,7 @@ const statusOf = async (id: string): Promise<string | undefined> => {
   return row?.status;
 };
 
-async function ended(handle: WorkflowHandle<unknown>) {
+async function ended(handle: WorkflowHandle) {
   const failure = await failureOf(handle.result());
   const steps = await workflows.steps(handle.workflowId);
   const { parentId } = await handle.status();
