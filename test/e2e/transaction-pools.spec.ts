@@ -90,6 +90,17 @@ describe('A pool of one connection', () => {
   });
 });
 
+describe('A pool of two connections', () => {
+  it('carries many workflows at once, one transaction at a time', async () => {
+    const busy = await start(2, 3_000);
+    const { executorId } = app.app.get(Engine);
+
+    expect(await runMany(64, 5)).toHaveLength(64);
+    expect(busy.mostOpen).toBe(1);
+    expect(app.app.get(Engine).executorId).toBe(executorId);
+  });
+});
+
 describe('A pool of three connections', () => {
   it('leaves one of them to the engine', async () => {
     const busy = await start(3);
