@@ -121,6 +121,17 @@ describe('A transaction in another database', () => {
     expect(await completionsOf(handle.workflowId)).toMatchObject([{ output: null }]);
   });
 
+  /** As another execution would that was first. */
+  async function anotherWas(
+    workflowId: string,
+    { output, error }: { output: string | null; error: string | null },
+  ): Promise<void> {
+    await shop.$executeRaw`
+      INSERT INTO dbos.transaction_completions
+             (workflow_id, step_id, failures, name, epoch, serialization, output, error)
+      VALUES (${workflowId}, '0', 0, 'write', 1, 'json', ${output}, ${error})`;
+  }
+
   it.each([
     ['returns what the other returned', { output: '"theirs"', error: null }, 'theirs'],
     [
@@ -134,10 +145,7 @@ describe('A transaction in another database', () => {
       app
         .get(Shop)
         .write(async (tx) => {
-          await shop.$executeRaw`
-            INSERT INTO dbos.transaction_completions
-                   (workflow_id, step_id, failures, name, epoch, serialization, output, error)
-            VALUES (${flow.workflowId}, '0', 0, 'write', 1, 'json', ${their.output}, ${their.error})`;
+          await anotherWas(flow.workflowId, their);
           return sell(name)(tx);
         })
         .catch((error: Error) => error.message),
@@ -145,6 +153,18 @@ describe('A transaction in another database', () => {
 
     expect(await handle.result()).toBe(seen);
     expect(await soldTimes(name)).toBe(0);
+  });
+
+  it('B20: that was committed elsewhere first returns what the other returned although its own body failed', async () => {
+    const app = await apps.start();
+    const handle = await app.begin(({ flow }) =>
+      app.get(Shop).write(async () => {
+        await anotherWas(flow.workflowId, { output: '"theirs"', error: null });
+        throw new Error('ours');
+      }),
+    );
+
+    expect(await handle.result()).toBe('theirs');
   });
 
   it('is not run again when only the news of its commit was lost', async () => {
@@ -210,6 +230,16 @@ describe('The completions', () => {
 });
 
 describe('At the launch', () => {
+  it('completions that nobody will ask for any more are swept', async () => {
+    const gone = newSale();
+    await shop.$executeRaw`
+      INSERT INTO dbos.transaction_completions
+             (workflow_id, step_id, failures, name, epoch, serialization, output, completed_at)
+      VALUES (${gone}, '0', 0, 'write', 1, 'json', '1', now() - interval '2 hours')`;
+    await apps.start();
+    await eventually(async () => expect(await completionsOf(gone)).toEqual([]));
+  });
+
   it('a database without the completion table is refused where it may not be made', async () => {
     const empty = await createEmptyDatabase();
     const stranger = openPrisma(empty.url);
