@@ -176,6 +176,17 @@ describe('A transaction in another database', () => {
     expect(await soldTimes(name)).toBe(1);
   });
 
+  it('waits for the table when that is gone: no workflow fails for it', async () => {
+    const [app, name] = [await apps.start(), newSale()];
+    await shop.$executeRaw`ALTER TABLE dbos.transaction_completions RENAME TO away`;
+    const handle = await app.begin(() => app.get(Shop).write(sell(name)));
+    await eventually(() => expect(faults.matching('ON CONFLICT').length).toBeGreaterThan(0));
+    await shop.$executeRaw`ALTER TABLE dbos.away RENAME TO transaction_completions`;
+
+    expect(await handle.result()).toBe(`sold ${name}`);
+    expect(await soldTimes(name)).toBe(1);
+  });
+
   it('is another one when the workflow is run again after a failure', async () => {
     const [app, name] = [await apps.start(), newSale()];
     const transactions = app.app.get(CheckpointRepository).transactions();

@@ -2,7 +2,6 @@
  * Transactions in a database of the application that is not the one with the workflow tables. A row in a table of its own
  * says that a step was committed there, and how; the checkpoint follows. Whoever comes to the step again finds that row.
  */
-import { ForeignTransactionError } from '../core/transaction-errors.js';
 import type { EncodedValue } from '../core/serialization/serializer.js';
 import type {
   Standing,
@@ -14,7 +13,6 @@ import type {
   TransactionSettings,
   TransactionStep,
 } from '../repository/transaction-repository.js';
-import { isWithoutTables } from './database-error.js';
 import type { PrismaStatements } from './prisma-client.js';
 import type { TransactionRepositoryParts } from './prisma-transaction-repository.js';
 import { encoded } from './rows.js';
@@ -86,18 +84,13 @@ async function complete(
   { output, error }: StandingOutcome,
 ): Promise<boolean> {
   const format = (output ?? error)?.format ?? null;
-  try {
-    const written = await statements.$executeRaw`
-      INSERT INTO dbos.transaction_completions
-             (workflow_id, step_id, failures, name, epoch, serialization, output, error)
-      VALUES (${owner.workflowId}, ${stepId}, ${failures}::integer, ${name}, ${owner.epoch}::integer, ${format},
-              ${output?.text ?? null}, ${error?.text ?? null})
-          ON CONFLICT DO NOTHING`;
-    return written > 0;
-  } catch (fault) {
-    if (!isWithoutTables(fault)) throw fault;
-    throw new ForeignTransactionError(`Transaction "${name}"`, fault);
-  }
+  const written = await statements.$executeRaw`
+    INSERT INTO dbos.transaction_completions
+           (workflow_id, step_id, failures, name, epoch, serialization, output, error)
+    VALUES (${owner.workflowId}, ${stepId}, ${failures}::integer, ${name}, ${owner.epoch}::integer, ${format},
+            ${output?.text ?? null}, ${error?.text ?? null})
+        ON CONFLICT DO NOTHING`;
+  return written > 0;
 }
 
 function completionOf(
