@@ -40,8 +40,24 @@ class Busy {
   /** Never comes back, the first time. */
   @Transaction({ timeoutMs: 200 })
   async hanging(name: string): Promise<void> {
+    await this.hangOnce(name);
+  }
+
+  private async hangOnce(name: string): Promise<void> {
     if (!this.hangs.delete(name)) return;
     await new Promise(() => undefined);
+  }
+
+  @Workflow({ name: 'hanging without a limit' })
+  async hangUnlimited(name: string): Promise<string> {
+    await this.hangingUnlimited(name);
+    return name;
+  }
+
+  /** Says nothing of how long it may take. */
+  @Transaction()
+  async hangingUnlimited(name: string): Promise<void> {
+    await this.hangOnce(name);
   }
 }
 
@@ -88,6 +104,17 @@ describe('A pool of one connection', () => {
     const busy = await start(1);
     busy.hangs.add('hangs');
     const hanging = await app.workflows.start(Busy).hang('hangs');
+
+    expect(await app.workflows.execute(Busy).run('another', 1)).toBe('another');
+    expect(await hanging.result()).toBe('hangs');
+  });
+});
+
+describe('A body that hangs, and that says nothing of a limit,', () => {
+  it('has that of its client: its place comes free', async () => {
+    const busy = await start(1);
+    busy.hangs.add('hangs');
+    const hanging = await app.workflows.start(Busy).hangUnlimited('hangs');
 
     expect(await app.workflows.execute(Busy).run('another', 1)).toBe('another');
     expect(await hanging.result()).toBe('hangs');

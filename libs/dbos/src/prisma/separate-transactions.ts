@@ -13,7 +13,7 @@ import type {
   TransactionSettings,
   TransactionStep,
 } from '../repository/transaction-repository.js';
-import type { PrismaStatements } from './prisma-client.js';
+import { transactionTimeoutOf, type PrismaStatements } from './prisma-client.js';
 import type { TransactionRepositoryParts } from './prisma-transaction-repository.js';
 import { encoded } from './rows.js';
 import { optionsOf, tryTransaction } from './transaction-try.js';
@@ -27,6 +27,10 @@ interface CompletionRow {
 export class SeparateTransactions implements TransactionRepository {
   /** @param parts the database is that of the application */
   constructor(private readonly parts: TransactionRepositoryParts) {}
+
+  get timeoutMs(): number {
+    return transactionTimeoutOf(this.parts.client());
+  }
 
   /** There is no fence here: a former owner may commit as long as nobody else has, and then its outcome counts. */
   async commit(
