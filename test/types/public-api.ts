@@ -329,6 +329,7 @@ export function clientsFitByShape(client: PrismaClient): PrismaClientLike[] {
 
 export async function transactionsAreTypedAsTheirClients(client: PrismaClient): Promise<void> {
   same<TransactionOf<PrismaClient>, Prisma.TransactionClient>(true);
+  same<typeof flow.isInWorkflow, boolean>(true);
   const tx = flow.prisma<PrismaClient>();
   same<typeof tx, Prisma.TransactionClient>(true);
   const { stock } = await tx.product.findUniqueOrThrow({ where: { sku: order.id } });
