@@ -32,6 +32,11 @@ export class WorkflowContext {
     return this.engine.flow.workflowId;
   }
 
+  /** Whether the calling code runs in a workflow, be it in one of its steps. */
+  get isInWorkflow(): boolean {
+    return this.engine.flow.isInWorkflow;
+  }
+
   /**
    * The client of the transaction around the calling code, typed as that of the application's own client.
    *
