@@ -7,6 +7,7 @@ import { Deadlines, type DeadlinesParts } from './deadlines.js';
 import { CompletionCleanup } from './completion-cleanup.js';
 import { DatabaseTime } from './database-time.js';
 import { Debouncer } from './debouncer.js';
+import { Diagnostics } from './diagnostics.js';
 import { Dispatcher } from './dispatcher.js';
 import type { ResolvedEngineOptions } from './engine-options.js';
 import { Enqueuer } from './enqueuer.js';
@@ -216,6 +217,7 @@ function commonParts(
     lease: new Lease(clock, options.leaseMs),
     time: new DatabaseTime(clock),
     recovery: new RecoveryLog(),
+    diagnostics: new Diagnostics({ identity, applicationVersion }),
   };
 }
 

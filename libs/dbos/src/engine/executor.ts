@@ -23,6 +23,7 @@ import type { ClaimedWorkflow } from '../repository/queue-repository.js';
 import type { Settlement } from '../repository/workflow-repository.js';
 import type { StepRecord } from '../repository/step-repository.js';
 import type { DatabaseTime } from './database-time.js';
+import { failed, within, type Diagnostics } from './diagnostics.js';
 import { History } from './history.js';
 import type { Lease } from './lease.js';
 import type { Lifecycle } from './lifecycle.js';
@@ -38,7 +39,11 @@ import { BranchClosedError } from './step-sequence.js';
 import { WorkflowRun, type RunHost } from './workflow-run.js';
 
 /** A workflow of which this process is the owner, under one of its ids. */
-export type OwnedWorkflow = ClaimedWorkflow & { readonly executorId: string };
+export type OwnedWorkflow = ClaimedWorkflow & {
+  readonly executorId: string;
+  /** What came with the call that started it, see `CallEvent.carried`. */
+  readonly carried?: Readonly<Record<string, string>> | undefined;
+};
 
 /** What the executor works with. */
 export interface ExecutorParts {
@@ -53,6 +58,7 @@ export interface ExecutorParts {
   readonly random: () => number;
   readonly recovery: RecoveryLog;
   readonly lifecycle: Lifecycle;
+  readonly diagnostics: Diagnostics;
   readonly logger: Logger;
   readonly outcomes: () => OutcomeWatch;
   /** A run ended although the database may still show it as ours. */
@@ -72,6 +78,10 @@ export class Executor implements RunHost {
 
   get codec(): OutcomeCodec {
     return this.parts.codec;
+  }
+
+  get diagnostics(): Diagnostics {
+    return this.parts.diagnostics;
   }
 
   get steps(): CheckpointRepository['steps'] {
@@ -149,9 +159,10 @@ export class Executor implements RunHost {
     );
   }
 
-  private async live(run: WorkflowRun, claimed: ClaimedWorkflow): Promise<void> {
+  private async live(run: WorkflowRun, claimed: OwnedWorkflow): Promise<void> {
     this.parts.recovery.began(run.id);
     this.parts.lifecycle.began(claimed);
+    run.diagnosed = this.parts.diagnostics.runBegan(claimed);
     let holdsSlot = true;
     const slot = (held: boolean): void => {
       if (held === holdsSlot) return;
@@ -178,6 +189,7 @@ export class Executor implements RunHost {
     slot(false);
     this.parts.recovery.ended(run.id, status);
     this.parts.lifecycle.ended(run, status);
+    this.parts.diagnostics.runEnded(run.diagnosed, status);
     if (run.interruption instanceof OwnershipLostError) this.parts.onStray();
     this.parts.outcomes().left(run.id);
     if (end !== 'parked') run.end();
@@ -191,6 +203,7 @@ export class Executor implements RunHost {
     });
     this.remove(run);
     this.parts.lifecycle.ended(run, 'broken off');
+    this.parts.diagnostics.runEnded(run.diagnosed, 'broken off');
     this.parts.slots.give();
     this.parts.onStray();
   }
@@ -227,6 +240,7 @@ export class Executor implements RunHost {
       const result = await this.invoke(run, definition, this.argumentsOf(claimed));
       outcome = this.codec.succeeded(result, `result of ${run.name}`);
     } catch (error) {
+      failed(run.diagnosed, error);
       outcome = this.codec.failed(error);
     }
     if (run.interruption) return this.settlementOfInterrupted(run, run.interruption);
@@ -263,7 +277,8 @@ export class Executor implements RunHost {
   ): Promise<unknown> {
     const scope = { run, sequence: run.root };
     try {
-      const result = await this.parts.scopes.enter(scope, () => invoke(...args));
+      const work = (): unknown => this.parts.scopes.enter(scope, () => invoke(...args));
+      const result = await within(run.diagnosed, work);
       run.assertHistoryUsed(run.root);
       return output ? await validated(output, result, `result of ${name}`) : result;
     } catch (error) {

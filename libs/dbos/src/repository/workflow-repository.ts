@@ -19,6 +19,8 @@ export interface NewWorkflow extends Partial<Placement>, TimeLimit {
   readonly applicationVersion?: string;
   /** A JSON object to find the workflow by. */
   readonly attributes?: Readonly<Record<string, unknown>>;
+  /** What goes from the call to the runs, such as the trace they belong to. */
+  readonly carried?: Readonly<Record<string, string>>;
 }
 
 /**
