@@ -17,7 +17,7 @@ import { Flow } from './flow.js';
 import { Interruptions } from './interruptions.js';
 import { Lease } from './lease.js';
 import { Lifecycle } from './lifecycle.js';
-import type { LoopSettings } from './loop.js';
+import type { Loop, LoopSettings } from './loop.js';
 import { Membership } from './membership.js';
 import { Messages } from './messages.js';
 import { OutcomeCodec } from './outcome.js';
@@ -103,6 +103,16 @@ export function assemble(options: ResolvedEngineOptions, repository: CheckpointR
       : undefined,
     ...exchange(options, { ...common, dispatcher, starter, enqueuer }),
   };
+}
+
+/** The background duties that are put together here. */
+export function dutiesOf(assembly: Assembly): Loop[] {
+  const { membership, recoveryLoop, dispatcher, outcomes, streams, statuses } = assembly;
+  const { arrivals, deadlines, interruptions, retention, cleanup } = assembly;
+  const forRuns = [dispatcher, deadlines, interruptions];
+  const forWaiters = [outcomes, streams.watch, statuses, arrivals];
+  const duties = [membership, recoveryLoop, ...forRuns, ...forWaiters, retention, cleanup];
+  return duties.filter((duty) => duty !== undefined);
 }
 
 interface Members {

@@ -64,12 +64,7 @@ export async function checkpoint<T>(
     if (barrier) await barrier;
     const startedAt = performance.now();
     diagnosed = run.diagnostics.stepBegan(run, { stepId, name, kind });
-    const report: OperationReport = {
-      attempts: 1,
-      childWorkflowId: undefined,
-      isRecorded: false,
-      diagnosed,
-    };
+    const report = reportOf(diagnosed);
     activity = { stepId, name, startedAt, report };
     run.activities.begin(activity);
     let outcome: Outcome<T>;
@@ -106,4 +101,8 @@ export async function checkpoint<T>(
     const forgotten = run.untilForgotten(sequence);
     if (forgotten) await forgotten; // even an await of nothing has its price, and every step would pay it
   }
+}
+
+function reportOf(diagnosed: StepEvent | undefined): OperationReport {
+  return { attempts: 1, childWorkflowId: undefined, isRecorded: false, diagnosed };
 }
