@@ -157,7 +157,10 @@ describe('Health', () => {
     it('B25: is alive as soon as it answers, ready only once workflows may run', async () => {
       const { health, app } = await create();
       expect(health.liveness()).toEqual({ alive: true });
-      expect(await health.readiness()).toMatchObject({ ready: false, reason: 'engine not running' });
+      expect(await health.readiness()).toMatchObject({
+        ready: false,
+        reason: 'engine not running',
+      });
       await app.init();
       expect(await health.readiness()).toMatchObject({ ready: true });
     });
@@ -180,7 +183,10 @@ describe('Health', () => {
       const { health, database: connection } = await startReady();
       connection.state = 'refusing';
       const startedAt = performance.now();
-      expect(await health.readiness()).toMatchObject({ ready: false, reason: 'database unreachable' });
+      expect(await health.readiness()).toMatchObject({
+        ready: false,
+        reason: 'database unreachable',
+      });
       expect(performance.now() - startedAt).toBeLessThan(AT_ONCE_MS);
     });
 
@@ -188,7 +194,10 @@ describe('Health', () => {
       const { health, database: connection } = await startReady();
       connection.state = 'silent';
       const startedAt = performance.now();
-      expect(await health.readiness()).toMatchObject({ ready: false, reason: 'database unreachable' });
+      expect(await health.readiness()).toMatchObject({
+        ready: false,
+        reason: 'database unreachable',
+      });
       expect(performance.now() - startedAt).toBeLessThan(2_000 + AT_ONCE_MS);
     });
 

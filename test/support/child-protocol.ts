@@ -19,6 +19,8 @@ export interface ChildSettings {
   readonly session?: boolean;
   readonly maxConcurrentWorkflows?: number;
   readonly queues?: readonly QueueOptions[];
+  /** As if `@opentelemetry/api` was not installed. */
+  readonly withoutOpenTelemetry?: boolean;
   /** Whatever else the module is given. */
   readonly options?: Partial<
     Pick<
