@@ -48,7 +48,7 @@ export class TestTelemetry {
   async ended(name: string, count = 1): Promise<ReadableSpan[]> {
     return eventually(() => {
       const found = this.spans.filter((span) => span.name === name);
-      expect(found.length).toBeGreaterThanOrEqual(count);
+      if (found.length < count) throw new Error(`${found.length} spans "${name}" have ended.`);
       return found;
     });
   }

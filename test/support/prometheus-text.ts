@@ -35,7 +35,8 @@ export function parsePrometheus(text: string): Sample[] {
     } else {
       const sample = parseSample(line);
       assertOfFamily(sample, family, families.get(family ?? ''));
-      const key = `${sample.name} ${JSON.stringify(Object.entries(sample.labels).toSorted())}`;
+      const pairs = Object.entries(sample.labels).map((pair) => pair.join('='));
+      const key = `${sample.name} ${pairs.toSorted().join()}`;
       if (seen.has(key)) throw new Error(`The sample ${key} comes twice.`);
       seen.add(key);
       samples.push(sample);
@@ -79,8 +80,8 @@ function assertHistograms(families: ReadonlyMap<string, string>, samples: readon
   for (const [name] of [...families].filter(([, type]) => type === 'histogram')) {
     const counts = samples.filter((sample) => sample.name === `${name}_count`);
     for (const { labels, value } of counts) {
-      const isOfSeries = ({ le: _, ...rest }: Sample['labels']): boolean =>
-        JSON.stringify(rest) === JSON.stringify(labels);
+      const isOfSeries = (given: Sample['labels']): boolean =>
+        Object.keys(given).every((label) => label === 'le' || given[label] === labels[label]);
       const buckets = samples.filter(
         (sample) => sample.name === `${name}_bucket` && isOfSeries(sample.labels),
       );

@@ -39,7 +39,10 @@ export interface CallEvent extends DiagnosticsSpan {
   readonly carried: Record<string, string>;
 }
 
-/** One run of a workflow in this process: from its claim to an outcome, or until it leaves. */
+/**
+ * One run of a workflow in this process: from the call of its code to an outcome, or until it leaves. One whose code is not
+ * called, as it was recovered too often or came too late, begins as it ends.
+ */
 export interface RunEvent extends DiagnosticsSpan {
   readonly workflowId: string;
   /** 1 for the first run. */

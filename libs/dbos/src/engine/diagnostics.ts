@@ -44,6 +44,10 @@ interface DiagnosedRun {
   readonly diagnosed: RunEvent | undefined;
 }
 
+type BegunRun = ClaimedWorkflow & {
+  readonly carried?: Readonly<Record<string, string>> | undefined;
+};
+
 export class Diagnostics {
   readonly engineId = randomUUID();
 
@@ -88,17 +92,10 @@ export class Diagnostics {
     }
   }
 
-  runBegan({
-    id,
-    name,
-    epoch,
-    recoveryAttempts,
-    queue,
-    carried = {},
-  }: ClaimedWorkflow & {
-    readonly carried?: Readonly<Record<string, string>> | undefined;
-  }): RunEvent | undefined {
+  /** To be called with what the workflow carries around it. */
+  runBegan(run: BegunRun): RunEvent | undefined {
     if (!channels.runStart.hasSubscribers && !channels.runEnd.hasSubscribers) return undefined;
+    const { id, name, epoch, recoveryAttempts, queue, carried = {} } = run;
     const event: RunEvent = {
       ...this.span(name),
       workflowId: id,
@@ -112,8 +109,12 @@ export class Diagnostics {
     return event;
   }
 
-  /** @param how as the executor says it, see `Lifecycle.ended` */
-  runEnded(event: RunEvent | undefined, how: string): void {
+  /**
+   * @param began what it began with; undefined for a run whose code was not called
+   * @param how as the executor says it, see `Lifecycle.ended`
+   */
+  runEnded(began: RunEvent | undefined, run: BegunRun, how: string): void {
+    const event = began ?? this.runBegan(run);
     if (!event) return;
     event.outcome = endingOf(how);
     ended(event);

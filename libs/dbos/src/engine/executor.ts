@@ -124,7 +124,7 @@ export class Executor implements RunHost {
     this.parts.queues.began(claimed.queue);
     // Not in the context of the request that started it: a replay elsewhere has none either.
     const ending = this.inCleanContext(() => this.live(run, claimed))
-      .catch((error: unknown) => this.abandon(run, error))
+      .catch((error: unknown) => this.abandon(run, claimed, error))
       .finally(() => {
         this.parts.queues.ended(claimed.queue);
         this.endings.delete(ending);
@@ -162,7 +162,6 @@ export class Executor implements RunHost {
   private async live(run: WorkflowRun, claimed: OwnedWorkflow): Promise<void> {
     this.parts.recovery.began(run.id);
     this.parts.lifecycle.began(claimed);
-    run.diagnosed = this.parts.diagnostics.runBegan(claimed);
     let holdsSlot = true;
     const slot = (held: boolean): void => {
       if (held === holdsSlot) return;
@@ -189,21 +188,21 @@ export class Executor implements RunHost {
     slot(false);
     this.parts.recovery.ended(run.id, status);
     this.parts.lifecycle.ended(run, status);
-    this.parts.diagnostics.runEnded(run.diagnosed, status);
+    this.parts.diagnostics.runEnded(run.diagnosed, claimed, status);
     if (run.interruption instanceof OwnershipLostError) this.parts.onStray();
     this.parts.outcomes().left(run.id);
     if (end !== 'parked') run.end();
   }
 
   /** A defect of ours must neither end the process nor leave the workflow behind: it is run again, and counted. */
-  private abandon(run: WorkflowRun, error: unknown): void {
+  private abandon(run: WorkflowRun, claimed: OwnedWorkflow, error: unknown): void {
     this.parts.logger.error(`The run of workflow "${run.id}" broke off`, {
       workflowId: run.id,
       error: describeError(error),
     });
     this.remove(run);
     this.parts.lifecycle.ended(run, 'broken off');
-    this.parts.diagnostics.runEnded(run.diagnosed, 'broken off');
+    this.parts.diagnostics.runEnded(run.diagnosed, claimed, 'broken off');
     this.parts.slots.give();
     this.parts.onStray();
   }
@@ -226,7 +225,7 @@ export class Executor implements RunHost {
 
   private async settlementOf(
     run: WorkflowRun,
-    claimed: ClaimedWorkflow,
+    claimed: OwnedWorkflow,
   ): Promise<Settlement | undefined> {
     const definition = this.parts.registry.get(run.name);
     if (claimed.recoveryAttempts > definition.maxRecoveryAttempts) {
@@ -237,7 +236,7 @@ export class Executor implements RunHost {
     if (run.interruption) return undefined;
     let outcome: Outcome<unknown>;
     try {
-      const result = await this.invoke(run, definition, this.argumentsOf(claimed));
+      const result = await this.invoke(run, definition, claimed);
       outcome = this.codec.succeeded(result, `result of ${run.name}`);
     } catch (error) {
       failed(run.diagnosed, error);
@@ -273,12 +272,15 @@ export class Executor implements RunHost {
   private async invoke(
     run: WorkflowRun,
     { invoke, name, output }: WorkflowDefinition,
-    args: readonly unknown[],
+    claimed: OwnedWorkflow,
   ): Promise<unknown> {
+    const args = this.argumentsOf(claimed);
     const scope = { run, sequence: run.root };
     try {
-      const work = (): unknown => this.parts.scopes.enter(scope, () => invoke(...args));
-      const result = await within(run.diagnosed, work);
+      run.diagnosed = this.parts.diagnostics.runBegan(claimed);
+      const result = await within(run.diagnosed, () =>
+        this.parts.scopes.enter(scope, () => invoke(...args)),
+      );
       run.assertHistoryUsed(run.root);
       return output ? await validated(output, result, `result of ${name}`) : result;
     } catch (error) {

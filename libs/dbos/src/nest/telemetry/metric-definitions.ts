@@ -56,7 +56,7 @@ export const HISTOGRAMS = {
   runs: {
     name: 'dbos.workflow.run.duration',
     unit: 's',
-    help: 'Runs of workflows in this process, from the claim to an outcome or until they left, by what became of them.',
+    help: 'Runs of workflows in this process, from the call of their code to an outcome or until they left, by what became of them.',
   },
   steps: {
     name: 'dbos.step.duration',

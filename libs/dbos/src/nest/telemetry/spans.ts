@@ -92,7 +92,7 @@ export class Spans {
   private linksOf({ workflowId, epoch, carried }: RunEvent): Link[] {
     if (epoch === 1) return [];
     const former = this.known.take(workflowId);
-    const context = former ?? this.carrier.origin(carried);
+    const context = former ?? this.api.trace.getSpanContext(this.carrier.take(carried));
     if (!context) return [];
     return [{ context, attributes: { 'dbos.link.type': former ? 'former_run' : 'start' } }];
   }
