@@ -488,12 +488,6 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
         repository.queues.backlogs(queues, 1_000),
       ]);
   },
-  'the backlog of a queue on which everything waits': async (stage) => {
-    const queue = await queueOf(stage);
-    await stage.place({ status: 'ENQUEUED', count: 2_000, queue });
-    await stage.place({ status: 'ENQUEUED', count: 2_000, queue, partitions: 8 });
-    return () => stage.repository.queues.backlogs([queue], 500);
-  },
   'a registration': async (stage) => () => joined(stage, stage.unique()),
   'a heartbeat': async (stage) => {
     const id = await joined(stage);

@@ -2,7 +2,13 @@
 import { Controller, Get, Injectable } from '@nestjs/common';
 import { HealthCheck, HealthCheckService, TerminusModule } from '@nestjs/terminus';
 import type { HealthCheckResult } from '@nestjs/terminus';
-import { DbosHealth, DbosModule, type DbosReadiness, type HealthProblemCode } from 'nestjs-dbos';
+import {
+  CheckpointRepository,
+  DbosHealth,
+  DbosModule,
+  type DbosReadiness,
+  type HealthProblemCode,
+} from 'nestjs-dbos';
 import { DbosHealthIndicator } from 'nestjs-dbos/terminus';
 import request from 'supertest';
 import { Engine } from '../../libs/dbos/src/engine/engine.js';
@@ -213,6 +219,25 @@ describe('The health report of', () => {
 
     await app.app.get(Engine).queues.pause('parcels');
     expect(codesOf(await readiness(app))).toEqual(['stranded']);
+    await app.prisma.$executeRaw`DELETE FROM dbos.workflows`;
+  });
+
+  it('a queue counts no more of it than was asked for', async () => {
+    const app = await startNestApp({
+      url: database.url,
+      after: [DbosModule.registerQueue({ name: 'parcels' })],
+    });
+    opened.push(app);
+    await app.prisma.$executeRaw`
+      INSERT INTO dbos.workflows (id, name, status, serialization, input, queue, partition_key)
+      SELECT 'many-' || n, 'Elsewhere', 'ENQUEUED', 'json', '[]', 'parcels', CASE WHEN n > 5 THEN 'a' END
+        FROM generate_series(1, 10) AS n`;
+    const { queues } = app.app.get(CheckpointRepository);
+
+    const counted = async (atMost: number): Promise<number | undefined> =>
+      (await queues.backlogs(['parcels', 'unknown'], atMost))[0]?.enqueued;
+
+    expect([await counted(2), await counted(100)]).toEqual([4, 10]);
     await app.prisma.$executeRaw`DELETE FROM dbos.workflows`;
   });
 });

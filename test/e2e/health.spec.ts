@@ -336,7 +336,8 @@ describe('Health', () => {
       await eventually(() => expect(gate.entered).toBe(1));
       expect(await health.readiness()).toMatchObject({
         ready: true,
-        recovery: { phase: 'running', replaying: 1 },
+        problems: [],
+        recovery: { phase: 'running', replaying: 1, pending: 1 },
       });
     });
 
