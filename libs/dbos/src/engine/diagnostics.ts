@@ -212,9 +212,8 @@ export function within<T>(event: DiagnosticsSpan | undefined, work: () => T): T 
   return event?.around ? event.around(work) : work();
 }
 
-/** Whatever was thrown, `undefined` included. */
 export function failed(event: DiagnosticsSpan | undefined, error: unknown): void {
-  if (event) event.error = error ?? new Error(`${String(error)} was thrown`);
+  if (event) event.error = error;
 }
 
 function ended(event: DiagnosticsSpan): void {
