@@ -41,13 +41,14 @@ const UNFINISHED = ['PENDING', 'ENQUEUED', 'DELAYED', 'SUSPENDED'] as const;
  */
 const MOST: Reads = { scans: 0, scannedRows: 0, entries: 4_000, blocks: 9_000 };
 
-/** Index entries of those that look through the unfinished ones by their nature, and are asked for rarely. */
+/** Index entries of those that by their nature look through the unfinished ones, or the newest, and are asked for rarely. */
 const MOST_ENTRIES: Readonly<Record<string, number>> = {
   'the recovery report': 5 * 10_000,
   'the health report': 7 * 1_000,
   'the counts of a queue': 5 * 10_000,
   'a resumption of nothing suspended': 2 * 10_000, // once in a launch
   'a resumption of what is suspended': 2 * 10_000,
+  'a page of the newest': 10_000, // behind all that the operations before it have left to the vacuum
 };
 
 /** Looks for workflows by what no index serves go along the order of arrival, two thousand of each status at a time. */
@@ -727,7 +728,7 @@ class Session {
       migrate: false,
       session: false,
     });
-    const reads = await TableReads.open(url, pool);
+    const reads = await TableReads.open(url, [pool, admin]);
     const session = new Session(pool, client, admin, reads, repository);
     session.listen();
     await repository.prepare();

@@ -119,7 +119,7 @@ const reason = countable ? '' : ' (skipped: this server does not count)';
     const pool = new pg.Pool({ connectionString: database.url, max: 1 });
     const client = new PrismaClient({ adapter: new PrismaPg(pool) });
     const counter = await StatementCounter.open(database);
-    const tables = await TableReads.open(database.url, pool);
+    const tables = await TableReads.open(database.url, [pool]);
     let statements = 0;
     const reads = await tables.during(async () => {
       const sent = await counter.during(async () => {

@@ -30,7 +30,7 @@ export const BROKEN_CLAIMS: readonly BrokenClaim[] = [
     name: 'counts before it takes its turn',
     breaks: [
       {
-        function: 'dbos.claim_workflows_2',
+        function: 'dbos.claim_workflows',
         replace: [
           ['IF NOT dbos.take_turn_soon(line.name, line.shares_limits) THEN', 'IF false THEN'],
           [
@@ -56,7 +56,7 @@ export const BROKEN_CLAIMS: readonly BrokenClaim[] = [
     name: 'ignores pauses',
     breaks: [
       {
-        function: 'dbos.claim_workflows_2',
+        function: 'dbos.claim_workflows',
         replace: [
           ['NOT q.paused', 'true'],
           ['settings.name IS NULL OR settings.paused', 'settings.name IS NULL'],
@@ -69,7 +69,7 @@ export const BROKEN_CLAIMS: readonly BrokenClaim[] = [
     name: 'goes by the moment of insertion',
     breaks: [
       {
-        function: 'dbos.claim_workflows_2',
+        function: 'dbos.claim_workflows',
         replace: [['ORDER BY w.priority, w.seq', 'ORDER BY w.priority, w.created_at, w.id']],
       },
     ],
@@ -89,7 +89,7 @@ export const BROKEN_CLAIMS: readonly BrokenClaim[] = [
     name: 'ignores priorities',
     breaks: [
       {
-        function: 'dbos.claim_workflows_2',
+        function: 'dbos.claim_workflows',
         replace: [['ORDER BY w.priority, w.seq', 'ORDER BY w.seq']],
       },
     ],
@@ -99,7 +99,7 @@ export const BROKEN_CLAIMS: readonly BrokenClaim[] = [
     name: 'keeps half of each window',
     breaks: [
       {
-        function: 'dbos.claim_workflows_2',
+        function: 'dbos.claim_workflows',
         replace: [
           ['moment - settings.rate_period_ms * ', 'moment - settings.rate_period_ms / 2 * '],
         ],
@@ -126,7 +126,7 @@ export const BROKEN_CLAIMS: readonly BrokenClaim[] = [
     name: 'lets a process have more than its share',
     breaks: [
       {
-        function: 'dbos.claim_workflows_2',
+        function: 'dbos.claim_workflows',
         replace: [
           ['settings.worker_concurrency - line.running', 'settings.worker_concurrency + 1'],
         ],

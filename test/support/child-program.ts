@@ -1,4 +1,5 @@
 // The program of a child process: a small application, told by its parent what to start and where to stop.
+import './skewed-clock.js';
 import { Logger, Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { PrismaPg } from '@prisma/adapter-pg';
@@ -14,6 +15,7 @@ import {
   Receiving,
   Selling,
   Sending,
+  Sleeping,
   Streaming,
   Ticking,
 } from './child-workflows.js';
@@ -60,6 +62,7 @@ async function main(): Promise<void> {
       Ticking,
       Streaming,
       Sending,
+      Sleeping,
       Receiving,
       Selling,
       RandomProgram,

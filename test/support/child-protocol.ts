@@ -18,6 +18,8 @@ export interface ChildSettings {
   /** Whether the process holds the session by which others notice its death at once. Default false. */
   readonly session?: boolean;
   readonly maxConcurrentWorkflows?: number;
+  /** How far the clock of its host goes before the true time. Default 0. */
+  readonly clockSkewMs?: number;
   readonly queues?: readonly QueueOptions[];
   /** As if `@opentelemetry/api` was not installed. */
   readonly withoutOpenTelemetry?: boolean;

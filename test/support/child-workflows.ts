@@ -87,6 +87,21 @@ export class Streaming {
   }
 }
 
+/** Sleeps, and does something then that the outside world sees. */
+@Injectable()
+export class Sleeping {
+  constructor(
+    private readonly bodies: Bodies,
+    private readonly flow: WorkflowContext,
+  ) {}
+
+  @Workflow({ name: 'Sleeping' })
+  async run(ms: number): Promise<string> {
+    await this.flow.sleep(ms);
+    return this.bodies.numbered(0);
+  }
+}
+
 /** Sends numbers, one after the other. */
 @Injectable()
 export class Sending {

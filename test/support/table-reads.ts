@@ -23,10 +23,14 @@ export const GROWING = [
   'workflow_actions',
 ];
 
+interface Queryable {
+  query(sql: string): Promise<unknown>;
+}
+
 export class TableReads {
   private constructor(
     private readonly observer: pg.Client,
-    private readonly session: { query(sql: string): Promise<unknown> },
+    private readonly sessions: readonly Queryable[],
   ) {}
 
   /** PostgreSQL 14 has no way to make its counters current. */
@@ -40,14 +44,11 @@ export class TableReads {
     return rows[0]?.known === true;
   }
 
-  /** @param session whose reads count: a pool of one connection, say */
-  static async open(
-    url: string,
-    session: { query(sql: string): Promise<unknown> },
-  ): Promise<TableReads> {
+  /** @param sessions all that read anything: pools of one connection, say */
+  static async open(url: string, sessions: readonly Queryable[]): Promise<TableReads> {
     const observer = new pg.Client({ connectionString: url });
     await observer.connect();
-    return new TableReads(observer, session);
+    return new TableReads(observer, sessions);
   }
 
   async close(): Promise<void> {
@@ -68,8 +69,10 @@ export class TableReads {
   }
 
   private async read(): Promise<Reads> {
-    // A session tells of what it did only now and then; this makes it tell at the end of this very statement.
-    await this.session.query('SELECT pg_stat_force_next_flush()::text');
+    // A session tells of what it did only now and then, up to ten seconds later; this makes it tell at the end of this very
+    // statement. One that did not would tell of earlier work in the middle of what is measured.
+    for (const session of this.sessions)
+      await session.query('SELECT pg_stat_force_next_flush()::text');
     const { rows } = await this.observer.query<Reads>(
       `SELECT sum(t.seq_scan)::int AS scans,
               sum(t.seq_tup_read)::int AS "scannedRows",

@@ -87,7 +87,7 @@ export class PrismaExecutorRepository implements ExecutorRepository {
       (client) => client.$queryRaw`
         SELECT alive, database_now AS "databaseNow", dead, has_audience AS "hasAudience",
                suspect_in_ms AS "suspectInMs", next_deadline_in_ms AS "nextDeadlineInMs"
-          FROM dbos.heartbeat_2(${id}, ${lockKey}::bigint, ${mayDeclare()}::boolean, ${SESSION_GRACE_MS}::integer)`,
+          FROM dbos.heartbeat(${id}, ${lockKey}::bigint, ${mayDeclare()}::boolean, ${SESSION_GRACE_MS}::integer)`,
       { timeoutMs: withinMs, maxPauseMs: withinMs / 2 },
     );
     if (this.session && lockKey === null) void this.session.hold(id);

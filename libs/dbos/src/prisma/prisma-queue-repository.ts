@@ -59,7 +59,7 @@ export class PrismaQueueRepository implements QueueRepository {
       (client) => client.$queryRaw`
         SELECT id, name, epoch, recovery_attempts AS "recoveryAttempts", failures, queue, serialization, input,
                again_in_ms AS "againInMs", contended AS "heldBack", left_due AS "leftDue", deadline
-          FROM dbos.claim_workflows_2(${executorId}, ${[...names]}::text[], ${listening}::json, ${limit}::integer,
+          FROM dbos.claim_workflows(${executorId}, ${[...names]}::text[], ${listening}::json, ${limit}::integer,
                                     ${expiresAt}::timestamptz)`,
       { timeoutMs: validForMs },
     );
@@ -86,21 +86,18 @@ export class PrismaQueueRepository implements QueueRepository {
     // SKIP LOCKED: one row that a frozen process holds locked must not hold up all the others.
     return this.database.query(
       (client) => client.$queryRaw`
-        WITH orphan AS MATERIALIZED (
-          SELECT id
-            FROM dbos.workflows
-           WHERE status = 'PENDING'
-             AND executor_id = ANY(${[...executorIds]}::text[])
-             AND id <> ALL(${[...except]}::text[])
-             AND updated_at <= coalesce(${before ?? null}::timestamptz, 'infinity')
-           LIMIT ${BATCH_SIZE}
-             FOR NO KEY UPDATE SKIP LOCKED
-        )
         UPDATE dbos.workflows w
            SET status = 'ENQUEUED', executor_id = NULL, updated_at = now(),
                recovery_attempts = w.recovery_attempts + ${countsAsRecovery ? 1 : 0}
-          FROM orphan
-         WHERE w.id = ANY (ARRAY[orphan.id]) -- one index probe for each, whatever the statistics say
+         WHERE w.id = ANY (ARRAY(
+                 SELECT orphan.id
+                   FROM dbos.workflows orphan
+                  WHERE orphan.status = 'PENDING'
+                    AND orphan.executor_id = ANY(${[...executorIds]}::text[])
+                    AND orphan.id <> ALL(${[...except]}::text[])
+                    AND orphan.updated_at <= coalesce(${before ?? null}::timestamptz, 'infinity')
+                  LIMIT ${BATCH_SIZE}
+                    FOR NO KEY UPDATE SKIP LOCKED))
         RETURNING w.id, w.name`,
     );
   }

@@ -80,7 +80,7 @@ function startBatch(workflows: readonly NewWorkflow[]): Statement<StandingRow> {
   const rows = JSON.stringify(workflows.map(workflowColumns));
   return (client) => client.$queryRaw`
     SELECT asked, id, name, status, executor_id AS "executorId", epoch
-      FROM dbos.start_workflows_2(${rows}::json)`;
+      FROM dbos.start_workflows(${rows}::json)`;
 }
 
 /** Neither a child, which may come too late, nor limited in time. */

@@ -22,9 +22,13 @@ CREATE TABLE dbos.workflow_actions (
   CONSTRAINT workflow_actions_pkey PRIMARY KEY (workflow_id, seq)
 );
 
--- As `start_workflows`, with time limits. A child whose parent was cancelled or deleted together with its children comes
--- too late: it is written as cancelled, and given back among those that were not started.
-CREATE FUNCTION dbos.start_workflows_2(workflows json)
+-- Writes new workflows, each unless its id or deduplication id is taken, and says what stands in the place of those that
+-- were not written: `asked` is the id that was given. Where a concurrent start has taken it and is not to be seen yet,
+-- `id` is null: then it is to be asked for again. Of what was written nothing comes back, for its sender knows it.
+--
+-- A child whose parent was cancelled or deleted together with its children comes too late: it is written as cancelled, and
+-- given back among those that were not started.
+CREATE FUNCTION dbos.start_workflows(workflows json)
 RETURNS TABLE (asked text, id text, name text, status text, executor_id text, epoch integer)
 LANGUAGE plpgsql
 SET enable_seqscan = off
@@ -108,8 +112,48 @@ BEGIN
 END
 $$;
 
--- As `claim_workflows`, with the deadline of what is claimed: a timeout counts from the first claim.
-CREATE FUNCTION dbos.claim_workflows_2(
+-- Makes workflows an executor's own that the transaction has locked while they waited, and gives them back in the order in
+-- which they waited. A timeout counts from the first claim.
+--
+-- One array on one table, and nothing else that an index could serve: every other way to the rows would depend on what
+-- the statistics say. It is planned under the settings of the claim, its only caller.
+CREATE FUNCTION dbos.take_over(chosen text[], claimer text, moment timestamptz)
+RETURNS TABLE (id text, name text, epoch integer, recovery_attempts integer, failures integer, queue text,
+               serialization text, input text, again_in_ms float8, contended text[], left_due text[],
+               deadline timestamptz)
+LANGUAGE plpgsql
+AS $$
+#variable_conflict use_column
+BEGIN
+  RETURN QUERY
+  WITH claimed AS (
+    UPDATE dbos.workflows w
+       SET status = 'PENDING', executor_id = claimer, epoch = w.epoch + 1,
+           started_at = coalesce(w.started_at, moment), updated_at = now(),
+           deadline = coalesce(w.deadline, date_trunc('milliseconds', moment) + w.timeout_ms * interval '1 millisecond')
+     WHERE w.id = ANY (chosen)
+    RETURNING w.*
+  )
+  SELECT claimed.id, claimed.name, claimed.epoch, claimed.recovery_attempts, claimed.failures, claimed.queue,
+         claimed.serialization, claimed.input, NULL::float8, NULL::text[], NULL::text[], claimed.deadline
+    FROM claimed
+   ORDER BY claimed.priority, claimed.seq;
+END
+$$;
+
+-- Takes waiting workflows for an executor, at most `at_most`, and gives them back whole. First what is due becomes
+-- claimable. The last row has no id: it says in how many milliseconds to ask again at the latest (null: nobody knows of
+-- anything), which queues hold back more than their limits let out now, and of which ('': none) something has become due
+-- and was not taken.
+--
+-- `listening` names the queues to claim from, in order of preference, and what this executor has of each at work.
+--
+-- Exact limits. Claims on a queue with a limit that processes share take turns before anything is counted, and every
+-- statement of a function sees what had been committed when it began (READ COMMITTED): two claims can never spend the
+-- same budget, and neither has to be tried again. Claims on other queues pass each other with SKIP LOCKED.
+--
+-- Windows of rate limits are kept a little longer than asked for, for a body begins a moment after its claim.
+CREATE FUNCTION dbos.claim_workflows(
   claimer text, names text[], listening json, at_most integer, expires_at timestamptz
 )
 RETURNS TABLE (id text, name text, epoch integer, recovery_attempts integer, failures integer, queue text,
@@ -119,6 +163,7 @@ LANGUAGE plpgsql
 SET enable_seqscan = off
 SET enable_hashjoin = off
 SET enable_mergejoin = off
+SET enable_bitmapscan = off
 SET plan_cache_mode = force_generic_plan
 SET jit = off
 AS $$
@@ -129,8 +174,6 @@ DECLARE
   free integer;
   chosen text[];
   awake text[]; -- what became due
-  ids text[] := '{}';
-  moments timestamptz[] := '{}'; -- when each was claimed: after its turn was taken, before its queue entered the claim
   counted text[] := '{}';   -- queues with shared limits whose turn this claim has
   uncounted text[] := '{}'; -- queues without
   held_back text[] := '{}';
@@ -193,15 +236,15 @@ BEGIN
   END IF;
 
   -- On no queue: what was recovered, woken, or started where there was no slot.
-  ids := ARRAY(
+  chosen := ARRAY(
     SELECT w.id
       FROM dbos.workflows w
      WHERE w.status = 'ENQUEUED' AND w.partition_key IS NULL AND w.queue IS NULL AND w.name = ANY (names)
      ORDER BY w.priority, w.seq
      LIMIT room
        FOR NO KEY UPDATE SKIP LOCKED);
-  moments := array_fill(clock_timestamp(), ARRAY[cardinality(ids)]);
-  room := room - cardinality(ids);
+  RETURN QUERY SELECT * FROM dbos.take_over(chosen, claimer, clock_timestamp());
+  room := room - cardinality(chosen);
 
   FOR line IN SELECT given.queue, given.running
                 FROM json_to_recordset(listening) AS given(queue text, running integer)
@@ -215,7 +258,7 @@ BEGIN
       CONTINUE;
     END IF;
 
-    moment := clock_timestamp();
+    moment := clock_timestamp(); -- of these claims: after the turn was taken, before the queue is looked through
     since := moment - settings.rate_period_ms * interval '1 millisecond' - dbos.rate_margin(settings.rate_period_ms);
     free := least(
       room,
@@ -254,32 +297,10 @@ BEGIN
       held_back := held_back || line.queue;
       again := least(again, dbos.rate_room_in_ms(settings, moment));
     END IF;
-    ids := ids || chosen;
-    moments := moments || array_fill(moment, ARRAY[cardinality(chosen)]);
+    RETURN QUERY SELECT * FROM dbos.take_over(chosen, claimer, moment);
     room := room - cardinality(chosen);
   END LOOP;
 
-  RETURN QUERY
-  WITH picked AS MATERIALIZED (
-    SELECT picked.id, picked.moment, picked.place
-      FROM unnest(ids, moments) WITH ORDINALITY AS picked(id, moment, place)
-  ), claimed AS (
-    UPDATE dbos.workflows w
-       SET status = 'PENDING', executor_id = claimer, epoch = w.epoch + 1,
-           started_at = coalesce(w.started_at, picked.moment), updated_at = now(),
-           deadline = coalesce(w.deadline, date_trunc('milliseconds', picked.moment)
-                                             + w.timeout_ms * interval '1 millisecond')
-      FROM picked
-     WHERE w.id = picked.id AND w.status = 'ENQUEUED'
-    RETURNING picked.place, w.id, w.name, w.epoch, w.recovery_attempts, w.failures, w.queue, w.serialization, w.input,
-              w.deadline
-  ), in_order AS (
-    SELECT * FROM claimed ORDER BY claimed.place
-  )
-  SELECT in_order.id, in_order.name, in_order.epoch, in_order.recovery_attempts, in_order.failures, in_order.queue,
-         in_order.serialization, in_order.input, NULL::float8, NULL::text[], NULL::text[],
-         in_order.deadline
-    FROM in_order;
   RETURN QUERY SELECT NULL::text, NULL::text, NULL::integer, NULL::integer, NULL::integer, NULL::text, NULL::text,
                       NULL::text, CASE WHEN again IS NOT NULL THEN greatest(again, soon) END, held_back,
                       ARRAY(SELECT DISTINCT coalesce(w.queue, '')
@@ -289,25 +310,12 @@ BEGIN
 END
 $$;
 
--- Processes of an earlier version go on calling this during a deployment; what they claim has its deadline, too.
-CREATE OR REPLACE FUNCTION dbos.claim_workflows(
-  claimer text, names text[], listening json, at_most integer, expires_at timestamptz
-)
-RETURNS TABLE (id text, name text, epoch integer, recovery_attempts integer, failures integer, queue text,
-               serialization text, input text, again_in_ms float8, contended text[], left_due text[])
-LANGUAGE plpgsql
-AS $$
-#variable_conflict use_column
-BEGIN
-  RETURN QUERY
-  SELECT claimed.id, claimed.name, claimed.epoch, claimed.recovery_attempts, claimed.failures, claimed.queue,
-         claimed.serialization, claimed.input, claimed.again_in_ms, claimed.contended, claimed.left_due
-    FROM dbos.claim_workflows_2(claimer, names, listening, at_most, expires_at) AS claimed;
-END
-$$;
-
--- As `heartbeat`, with the milliseconds until the next deadline of any workflow; null for none.
-CREATE FUNCTION dbos.heartbeat_2(executor text, lock bigint, may_declare boolean, grace_ms integer)
+-- Renews the lease of an executor and, where it may, declares dead those that are gone. `dead` are all dead executors
+-- that may still own workflows, those without a row of their own included. An executor whose session has ended, but whose
+-- last heartbeat is younger than the grace, is suspect: `suspect_in_ms` says when it is to be looked at again.
+--
+-- `next_deadline_in_ms` is when the next workflow is to be cancelled; null for none.
+CREATE FUNCTION dbos.heartbeat(executor text, lock bigint, may_declare boolean, grace_ms integer)
 RETURNS TABLE (alive boolean, database_now timestamptz, dead text[], has_audience boolean, suspect_in_ms float8,
                next_deadline_in_ms float8)
 LANGUAGE plpgsql
@@ -317,14 +325,62 @@ SET jit = off
 AS $$
 #variable_conflict use_column
 BEGIN
-  RETURN QUERY
-  SELECT beat.alive, beat.database_now, beat.dead, beat.has_audience, beat.suspect_in_ms,
-         (SELECT (extract(epoch FROM w.deadline - clock_timestamp()) * 1000)::float8
-            FROM dbos.workflows w
-           WHERE w.deadline IS NOT NULL AND w.completed_at IS NULL
-           ORDER BY w.deadline
-           LIMIT 1)
-    FROM dbos.heartbeat(executor, lock, may_declare, grace_ms) AS beat;
+  UPDATE dbos.executors e
+     SET heartbeat_at = now(), lock_key = lock
+   WHERE e.id = executor AND e.dead_at IS NULL;
+  alive := FOUND;
+
+  IF may_declare THEN
+    UPDATE dbos.executors e
+       SET dead_at = now()
+     WHERE e.id = ANY (ARRAY(
+             SELECT gone.id
+               FROM dbos.executors gone
+              WHERE gone.id <> executor AND gone.dead_at IS NULL
+                AND dbos.executor_is_gone(gone.heartbeat_at, gone.lease_ms, gone.lock_key, grace_ms)
+                FOR NO KEY UPDATE SKIP LOCKED));
+  END IF;
+
+  dead := ARRAY(
+    WITH RECURSIVE owner AS ( -- one index probe for each executor that owns anything, however much it owns
+      (SELECT w.executor_id
+         FROM dbos.workflows w
+        WHERE w.status = 'PENDING' AND w.executor_id IS NOT NULL
+        ORDER BY w.executor_id
+        LIMIT 1)
+       UNION ALL
+      SELECT (SELECT w.executor_id
+                FROM dbos.workflows w
+               WHERE w.status = 'PENDING' AND w.executor_id > owner.executor_id
+               ORDER BY w.executor_id
+               LIMIT 1)
+        FROM owner
+       WHERE owner.executor_id IS NOT NULL
+    )
+    SELECT e.id FROM dbos.executors e WHERE e.dead_at IS NOT NULL AND e.id <> executor
+     UNION
+    SELECT owner.executor_id
+      FROM owner
+     WHERE owner.executor_id <> executor
+       AND NOT EXISTS (SELECT FROM dbos.executors e WHERE e.id = owner.executor_id));
+
+  SELECT count(*) FILTER (WHERE e.lock_key IS NOT NULL) > 0,
+         min(extract(epoch FROM e.heartbeat_at - now()) * 1000 + grace_ms)
+           FILTER (WHERE e.heartbeat_at + grace_ms * interval '1 millisecond' >= now()
+                     AND dbos.session_is_gone(e.lock_key))
+    INTO has_audience, suspect_in_ms
+    FROM dbos.executors e
+   WHERE e.id <> executor AND e.dead_at IS NULL;
+
+  next_deadline_in_ms := (
+    SELECT extract(epoch FROM w.deadline - clock_timestamp()) * 1000
+      FROM dbos.workflows w
+     WHERE w.deadline IS NOT NULL AND w.completed_at IS NULL
+     ORDER BY w.deadline
+     LIMIT 1);
+
+  database_now := clock_timestamp();
+  RETURN NEXT;
 END
 $$;
 
@@ -393,7 +449,7 @@ $$;
 
 -- Ends workflows that have no outcome yet, and gives those that it changed. With children all their descendants as well;
 -- what was started between the search for them and the lock is found by calling again, and nothing can be started after
--- that (`start_workflows_2`). Rows are locked in the order of ids, as every statement does that may wait for several; the
+-- that (`start_workflows`). Rows are locked in the order of ids, as every statement does that may wait for several; the
 -- lock is the one that starts of children wait for.
 CREATE FUNCTION dbos.cancel_workflows(ids text[], with_children boolean, actor text)
 RETURNS TABLE (id text, epoch integer)
