@@ -23,6 +23,8 @@ export interface ChildSettings {
   /** How far the clock of its host goes before the true time. Default 0. */
   readonly clockSkewMs?: number;
   readonly queues?: readonly QueueOptions[];
+  /** As if `@opentelemetry/api` was not installed. */
+  readonly withoutOpenTelemetry?: boolean;
   /** Whatever else the module is given. */
   readonly options?: Partial<
     Pick<

@@ -1,23 +1,29 @@
 // What the compiler promises users of the library. Nothing here runs: `npm run typecheck` is the test, and a line that
 // must not compile says so with @ts-expect-error.
-import type { InjectionToken } from '@nestjs/common';
+import type { InjectionToken, LoggerService } from '@nestjs/common';
 import { map, type Observable } from 'rxjs';
 import {
   DbosModule,
   Scheduled,
   Step,
   Workflow,
+  type DbosMetrics,
+  type DbosReadiness,
   type ForkReport,
+  type HealthProblemCode,
   type LiveValues,
   type WorkflowAction,
   type ScheduleReport,
   type ScheduleService,
   type StepContext,
   type TransactionOf,
+  type StepEvent,
   type WorkflowContext,
   type WorkflowCounts,
   type WorkflowEventType,
   type WorkflowHandle,
+  type WorkflowLogFields,
+  type WorkflowLogger,
   type WorkflowPageReport,
   type WorkflowService,
   type WorkflowStatusReport,
@@ -368,6 +374,7 @@ export function modulesTakeTokens(token: InjectionToken): void {
   DbosModule.forRoot({ prisma: 'Prisma' });
   DbosModule.forRoot({ prisma: Symbol('Prisma'), isGlobal: false, migrate: false });
   DbosModule.forRoot({ prisma: token, sessionUrl: false, errors: [TypeError] });
+  DbosModule.forRoot({ prisma: token, telemetry: false, health: { queuedMs: 60_000 } });
   DbosModule.forRootAsync({ inject: [token], useFactory: async () => ({ prisma: token }) });
   // @ts-expect-error: the client's token is required
   DbosModule.forRoot({});
@@ -375,4 +382,22 @@ export function modulesTakeTokens(token: InjectionToken): void {
   DbosModule.forRoot({ prisma: token, leaseSeconds: 3 });
   // @ts-expect-error: the factory must say which client
   DbosModule.forRootAsync({ useFactory: () => ({}) });
+}
+
+export function telemetryIsTyped(metrics: DbosMetrics, health: DbosReadiness): void {
+  same<ReturnType<typeof metrics.prometheus>, Promise<string>>(true);
+  same<typeof health.notifications, 'listening' | 'connecting' | 'lost' | 'deaf' | 'off'>(true);
+  const [problem] = health.problems;
+  const code: HealthProblemCode | undefined = problem?.code;
+  // @ts-expect-error: no such problem
+  void (code === 'tired');
+  const around = (event: StepEvent): void => {
+    event.around = (work) => work();
+  };
+  void around;
+}
+
+export function loggersTakeWorkflowFields(logger: WorkflowLogger): LoggerService {
+  same<typeof flow.logFields, WorkflowLogFields | undefined>(true);
+  return logger;
 }

@@ -23,6 +23,7 @@ import type { ClaimedWorkflow } from '../repository/queue-repository.js';
 import type { Settlement } from '../repository/workflow-repository.js';
 import type { StepRecord } from '../repository/step-repository.js';
 import type { DatabaseTime } from './database-time.js';
+import { failed, within, type Diagnostics } from './diagnostics.js';
 import { History } from './history.js';
 import type { Lease } from './lease.js';
 import type { Lifecycle } from './lifecycle.js';
@@ -38,7 +39,11 @@ import { BranchClosedError } from './step-sequence.js';
 import { WorkflowRun, type RunHost } from './workflow-run.js';
 
 /** A workflow of which this process is the owner, under one of its ids. */
-export type OwnedWorkflow = ClaimedWorkflow & { readonly executorId: string };
+export type OwnedWorkflow = ClaimedWorkflow & {
+  readonly executorId: string;
+  /** What came with the call that started it, see `CallEvent.carried`. */
+  readonly carried?: Readonly<Record<string, string>> | undefined;
+};
 
 /** What the executor works with. */
 export interface ExecutorParts {
@@ -53,6 +58,7 @@ export interface ExecutorParts {
   readonly random: () => number;
   readonly recovery: RecoveryLog;
   readonly lifecycle: Lifecycle;
+  readonly diagnostics: Diagnostics;
   readonly logger: Logger;
   readonly outcomes: () => OutcomeWatch;
   /** A run ended although the database may still show it as ours. */
@@ -72,6 +78,10 @@ export class Executor implements RunHost {
 
   get codec(): OutcomeCodec {
     return this.parts.codec;
+  }
+
+  get diagnostics(): Diagnostics {
+    return this.parts.diagnostics;
   }
 
   get steps(): CheckpointRepository['steps'] {
@@ -114,7 +124,7 @@ export class Executor implements RunHost {
     this.parts.queues.began(claimed.queue);
     // Not in the context of the request that started it: a replay elsewhere has none either.
     const ending = this.inCleanContext(() => this.live(run, claimed))
-      .catch((error: unknown) => this.abandon(run, error))
+      .catch((error: unknown) => this.abandon(run, claimed, error))
       .finally(() => {
         this.parts.queues.ended(claimed.queue);
         this.endings.delete(ending);
@@ -149,7 +159,7 @@ export class Executor implements RunHost {
     );
   }
 
-  private async live(run: WorkflowRun, claimed: ClaimedWorkflow): Promise<void> {
+  private async live(run: WorkflowRun, claimed: OwnedWorkflow): Promise<void> {
     this.parts.recovery.began(run.id);
     this.parts.lifecycle.began(claimed);
     let holdsSlot = true;
@@ -178,19 +188,21 @@ export class Executor implements RunHost {
     slot(false);
     this.parts.recovery.ended(run.id, status);
     this.parts.lifecycle.ended(run, status);
+    this.parts.diagnostics.runEnded(run.diagnosed, claimed, status);
     if (run.interruption instanceof OwnershipLostError) this.parts.onStray();
     this.parts.outcomes().left(run.id);
     if (end !== 'parked') run.end();
   }
 
   /** A defect of ours must neither end the process nor leave the workflow behind: it is run again, and counted. */
-  private abandon(run: WorkflowRun, error: unknown): void {
+  private abandon(run: WorkflowRun, claimed: OwnedWorkflow, error: unknown): void {
     this.parts.logger.error(`The run of workflow "${run.id}" broke off`, {
       workflowId: run.id,
       error: describeError(error),
     });
     this.remove(run);
     this.parts.lifecycle.ended(run, 'broken off');
+    this.parts.diagnostics.runEnded(run.diagnosed, claimed, 'broken off');
     this.parts.slots.give();
     this.parts.onStray();
   }
@@ -213,7 +225,7 @@ export class Executor implements RunHost {
 
   private async settlementOf(
     run: WorkflowRun,
-    claimed: ClaimedWorkflow,
+    claimed: OwnedWorkflow,
   ): Promise<Settlement | undefined> {
     const definition = this.parts.registry.get(run.name);
     if (claimed.recoveryAttempts > definition.maxRecoveryAttempts) {
@@ -224,9 +236,10 @@ export class Executor implements RunHost {
     if (run.interruption) return undefined;
     let outcome: Outcome<unknown>;
     try {
-      const result = await this.invoke(run, definition, this.argumentsOf(claimed));
+      const result = await this.invoke(run, definition, claimed);
       outcome = this.codec.succeeded(result, `result of ${run.name}`);
     } catch (error) {
+      failed(run.diagnosed, error);
       outcome = this.codec.failed(error);
     }
     if (run.interruption) return this.settlementOfInterrupted(run, run.interruption);
@@ -259,11 +272,15 @@ export class Executor implements RunHost {
   private async invoke(
     run: WorkflowRun,
     { invoke, name, output }: WorkflowDefinition,
-    args: readonly unknown[],
+    claimed: OwnedWorkflow,
   ): Promise<unknown> {
+    const args = this.argumentsOf(claimed);
     const scope = { run, sequence: run.root };
     try {
-      const result = await this.parts.scopes.enter(scope, () => invoke(...args));
+      run.diagnosed = this.parts.diagnostics.runBegan(claimed);
+      const result = await within(run.diagnosed, () =>
+        this.parts.scopes.enter(scope, () => invoke(...args)),
+      );
       run.assertHistoryUsed(run.root);
       return output ? await validated(output, result, `result of ${name}`) : result;
     } catch (error) {

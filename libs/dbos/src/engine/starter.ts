@@ -12,6 +12,8 @@ import type { CheckpointRepository } from '../repository/checkpoint-repository.j
 import type { NewWorkflow, StartedWorkflow } from '../repository/workflow-repository.js';
 import { checkpoint, type OperationReport } from './checkpoint.js';
 import type { DatabaseTime } from './database-time.js';
+import type { Diagnostics } from './diagnostics.js';
+import type { CallEvent } from './diagnostics-events.js';
 import type { Executor } from './executor.js';
 import type { ExecutorIdentity } from './executor-identity.js';
 import type { Lifecycle } from './lifecycle.js';
@@ -52,6 +54,7 @@ export interface StarterParts {
   readonly slots: Slots;
   readonly patience: Patience;
   readonly lifecycle: Lifecycle;
+  readonly diagnostics: Diagnostics;
   readonly time: DatabaseTime;
   readonly onEnqueued: () => void;
   /** There is a workflow with a deadline. */
@@ -92,10 +95,21 @@ export class Starter {
    * @throws DatabaseUnavailableError when the database does not answer in time; start again with the same id
    * @throws EngineNotRunningError before the launch and after the shutdown
    */
-  async start(call: StartCall, parent?: Parent): Promise<string> {
+  start(call: StartCall, parent?: Parent): Promise<string> {
+    const { name } = call.definition;
+    return this.parts.diagnostics.call({ kind: 'start', name }, (event) =>
+      this.startHeard(call, parent, event),
+    );
+  }
+
+  private async startHeard(
+    call: StartCall,
+    parent: Parent | undefined,
+    event: CallEvent | undefined,
+  ): Promise<string> {
     const checked = checkedCall(call);
     // Where there is no schema nothing is awaited before the id is known to be under way.
-    const { id, name, ...rest } = this.compose(checked ? await checked : call, parent);
+    const { id, name, ...rest } = this.compose(checked ? await checked : call, parent, event);
     const limit = begun(rest, this.parts.time.nowMs());
     const standing = await this.begin({ id, name, ...rest, ...limit });
     if (standing.name !== name) throw new WorkflowIdConflictError(id, standing.name, name);
@@ -104,9 +118,14 @@ export class Starter {
 
   /**
    * The row to be written, checked and encoded.
+   * @param event what those who watch were told of the call
    * @throws InvalidArgumentError, UnserializableValueError, EngineNotRunningError
    */
-  compose({ definition, args, options }: StartCall, parent?: Parent): NewWorkflow {
+  compose(
+    { definition, args, options }: StartCall,
+    parent?: Parent,
+    event?: CallEvent,
+  ): NewWorkflow {
     const id = assertIdentifier('A workflow id', options.workflowId ?? randomUUID());
     const input = this.parts.codec.serializers.encode([...args], `arguments of ${definition.name}`);
     if (!this.accepting) {
@@ -116,6 +135,7 @@ export class Starter {
       );
     }
     const { applicationVersion } = this.parts;
+    if (event?.count === 1) event.workflowId = id;
     const attributes =
       options.attributes === undefined ? undefined : jsonAttributes(options.attributes);
     return {
@@ -126,6 +146,7 @@ export class Starter {
       ...(applicationVersion !== undefined && { applicationVersion }),
       ...(attributes && { attributes }),
       ...timeLimitOf(options, parent?.deadline),
+      ...(event && { carried: event.carried }),
     };
   }
 
@@ -167,8 +188,14 @@ export class Starter {
       throw error;
     }
     if (started.created && owned && this.accepting) {
-      const { id, name, input, deadline = null } = workflow;
-      const fresh = { epoch: started.epoch, recoveryAttempts: 0, failures: 0, queue: null };
+      const { id, name, input, carried, deadline = null } = workflow;
+      const fresh = {
+        epoch: started.epoch,
+        recoveryAttempts: 0,
+        failures: 0,
+        queue: null,
+        carried,
+      };
       executor.execute({ id, name, input, executorId, deadline, ...fresh }, []);
     } else if (owned) {
       slots.give(); // another's, or ours after the shutdown: it is handed back with the rest

@@ -190,6 +190,8 @@ export class TransactionExecution {
     if (this.count.faults % REPORT_EVERY === 1) {
       this.surroundings.logger.warn(`Transaction "${name}" found no database and is tried again`, {
         workflowId: this.scope.run.id,
+        stepId: this.call.stepId,
+        step: name,
         faults: this.count.faults,
         error: error instanceof Error ? error.name : typeof error,
       });

@@ -67,6 +67,7 @@ export class Transactions {
     if (!scope) return repository.plain(settings, within);
     return checkpoint<T>(scope, {
       name,
+      kind: 'transaction',
       produce: (stepId, report) =>
         this.settle(scope, { definition, repository, stepId, within }, report),
     });
