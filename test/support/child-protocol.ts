@@ -10,6 +10,8 @@ import type { EnqueueItem } from '../../libs/dbos/src/engine/enqueuer.js';
 
 export interface ChildSettings {
   readonly url: string;
+  /** The database whose transactions steps are, if that is not the one with the workflow tables. */
+  readonly applicationUrl?: string;
   /** Where the ledger is, if not in the same database. */
   readonly ledgerUrl?: string;
   /** Default: a random one. */

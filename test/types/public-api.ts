@@ -16,6 +16,7 @@ import {
   type ScheduleReport,
   type ScheduleService,
   type StepContext,
+  type TransactionOf,
   type StepEvent,
   type WorkflowContext,
   type WorkflowCounts,
@@ -28,7 +29,7 @@ import {
   type WorkflowStatusReport,
 } from 'nestjs-dbos';
 import type { PrismaClientLike } from '../../libs/dbos/src/prisma/prisma-client.js';
-import type { PrismaClient } from '../../sample-app/src/generated/prisma/client.js';
+import type { Prisma, PrismaClient } from '../../sample-app/src/generated/prisma/client.js';
 
 type IsAny<T> = 0 extends 1 & T ? true : false;
 type IsSame<A, B> = [A, B] extends [B, A] ? true : false;
@@ -330,6 +331,39 @@ export function clientsFitByShape(client: PrismaClient): PrismaClientLike[] {
   });
   const twice = extended.$extends({ client: { $ping: (): number => 1 } });
   return [client, extended, withModelMethods, twice];
+}
+
+export async function transactionsAreTypedAsTheirClients(client: PrismaClient): Promise<void> {
+  same<TransactionOf<PrismaClient>, Prisma.TransactionClient>(true);
+  same<typeof flow.isInWorkflow, boolean>(true);
+  const tx = flow.prisma<PrismaClient>();
+  same<typeof tx, Prisma.TransactionClient>(true);
+  const { stock } = await tx.product.findUniqueOrThrow({ where: { sku: order.id } });
+  same<typeof stock, number>(true);
+  await workflows.start(Checkout, { tx }).run(order);
+
+  const extended = client.$extends({
+    model: { product: { shout: (sku: string): string => sku.toUpperCase() } },
+    result: { product: { isGone: { needs: { stock: true }, compute: (row) => row.stock === 0 } } },
+  });
+  const extendedTx = flow.prisma<typeof extended>();
+  same<ReturnType<typeof extendedTx.product.shout>, string>(true);
+  const { isGone } = await extendedTx.product.findUniqueOrThrow({ where: { sku: order.id } });
+  same<typeof isGone, boolean>(true);
+  await workflows.start(Checkout, { tx: extendedTx }).run(order);
+
+  // @ts-expect-error: the model has no such field
+  await tx.product.findMany({ where: { weight: 1 } });
+  // @ts-expect-error: what the extension adds, the client without it has not
+  tx.product.shout('sku');
+  // @ts-expect-error: a transaction does not connect
+  await tx.$connect();
+  // @ts-expect-error: nor does an extended client's
+  await extendedTx.$connect();
+  // @ts-expect-error: not a client with transactions
+  flow.prisma<Checkout>();
+  // @ts-expect-error: whose client must be said
+  await flow.prisma().product.findMany();
 }
 
 export function modulesTakeTokens(token: InjectionToken): void {

@@ -43,6 +43,11 @@ export class WorkflowContext {
     return this.engine.flow.workflowId;
   }
 
+  /** Whether the calling code runs in a workflow, be it in one of its steps. */
+  get isInWorkflow(): boolean {
+    return this.engine.flow.isInWorkflow;
+  }
+
   /**
    * Of which workflow and step a log line is; undefined outside of workflows. For loggers that take fields from where they
    * are called, such as pino: `mixin: () => flow.logFields ?? {}`.
