@@ -10,10 +10,11 @@ import {
   RunCancelledError,
   UnreadableArgumentsError,
   UnreadableHistoryError,
-  describeError,
   type RunInterruptedError,
 } from '../core/errors.js';
+import { ContextRestoreError } from '../core/extension-errors.js';
 import type { Logger } from '../core/logger.js';
+import { loggable } from '../core/redaction.js';
 import { retryDelayMs } from '../core/retry.js';
 import { validated } from '../core/schema.js';
 import type { EncodedValue } from '../core/serialization/serializer.js';
@@ -22,8 +23,10 @@ import type { CheckpointRepository } from '../repository/checkpoint-repository.j
 import type { ClaimedWorkflow } from '../repository/queue-repository.js';
 import type { Settlement } from '../repository/workflow-repository.js';
 import type { StepRecord } from '../repository/step-repository.js';
+import type { ContextCarriers } from './context-carriers.js';
 import type { DatabaseTime } from './database-time.js';
 import { History } from './history.js';
+import type { Interceptors } from './interceptors.js';
 import type { Lease } from './lease.js';
 import type { Lifecycle } from './lifecycle.js';
 import type { Outcome, OutcomeCodec } from './outcome.js';
@@ -46,6 +49,8 @@ export interface ExecutorParts {
   readonly registry: WorkflowRegistry;
   readonly codec: OutcomeCodec;
   readonly scopes: RunScopes;
+  readonly carriers: ContextCarriers;
+  readonly interceptors: Interceptors;
   readonly slots: Slots;
   readonly queues: QueueRegistry;
   readonly lease: Lease;
@@ -108,7 +113,8 @@ export class Executor implements RunHost {
       return;
     }
     const owner = { workflowId, executorId, epoch };
-    const run = new WorkflowRun({ owner, name, failures }, new History(checkpoints), this);
+    const { context } = claimed;
+    const run = new WorkflowRun({ owner, name, failures, context }, new History(checkpoints), this);
     this.add(run);
     if (deadline) this.limit(run, deadline);
     this.parts.queues.began(claimed.queue);
@@ -187,7 +193,7 @@ export class Executor implements RunHost {
   private abandon(run: WorkflowRun, error: unknown): void {
     this.parts.logger.error(`The run of workflow "${run.id}" broke off`, {
       workflowId: run.id,
-      error: describeError(error),
+      error: loggable(error),
     });
     this.remove(run);
     this.parts.lifecycle.ended(run, 'broken off');
@@ -224,7 +230,7 @@ export class Executor implements RunHost {
     if (run.interruption) return undefined;
     let outcome: Outcome<unknown>;
     try {
-      const result = await this.invoke(run, definition, this.argumentsOf(claimed));
+      const result = await this.invoke(run, definition, claimed);
       outcome = this.codec.succeeded(result, `result of ${run.name}`);
     } catch (error) {
       outcome = this.codec.failed(error);
@@ -255,30 +261,40 @@ export class Executor implements RunHost {
     return { status: 'DELAYED', wakeAt, error, retryFrom: run.failedAt };
   }
 
-  /** Code that ends before its history does is not the code that made it, whether it returns or throws. */
+  /**
+   * Outermost what the workflow carries, then what the application puts around it, then its body.
+   *
+   * Code that ends before its history does is not the code that made it, whether it returns or throws.
+   */
   private async invoke(
     run: WorkflowRun,
     { invoke, name, output }: WorkflowDefinition,
-    args: readonly unknown[],
+    claimed: ClaimedWorkflow,
   ): Promise<unknown> {
+    const { scopes, carriers, interceptors } = this.parts;
+    const args = this.argumentsOf(run, claimed);
     const scope = { run, sequence: run.root };
+    const body = (): unknown => scopes.enter(scope, () => invoke(...args));
     try {
-      const result = await this.parts.scopes.enter(scope, () => invoke(...args));
+      const result = await carriers.restore(run.id, run.context, () =>
+        interceptors.aroundWorkflow(run, claimed, body),
+      );
       run.assertHistoryUsed(run.root);
       return output ? await validated(output, result, `result of ${name}`) : result;
     } catch (error) {
+      if (error instanceof ContextRestoreError) throw run.interrupt(error);
       run.assertHistoryUsed(run.root, error);
       throw error;
     }
   }
 
-  private argumentsOf({ id, name, input }: ClaimedWorkflow): unknown[] {
+  private argumentsOf(run: WorkflowRun, { id, name, input }: ClaimedWorkflow): unknown[] {
     try {
       const args = this.codec.serializers.decode(input);
       if (Array.isArray(args)) return args;
       throw new TypeError('They are not a list.');
     } catch (error) {
-      throw new UnreadableArgumentsError(id, name, error);
+      throw run.interrupt(new UnreadableArgumentsError(id, name, error));
     }
   }
 
@@ -287,8 +303,11 @@ export class Executor implements RunHost {
     run: WorkflowRun,
     reason: RunInterruptedError,
   ): Settlement | undefined {
-    if (reason instanceof NonDeterminismError || reason instanceof UnreadableHistoryError) {
-      this.parts.logger.error(reason.message, { workflowId: run.id });
+    if (isForRedeploy(reason)) {
+      this.parts.logger.error(`Workflow "${run.id}" is suspended`, {
+        workflowId: run.id,
+        error: reason,
+      });
       return { status: 'SUSPENDED', error: this.encodeError(reason) };
     }
     if (reason instanceof CheckpointRefusedError)
@@ -310,7 +329,7 @@ export class Executor implements RunHost {
       }
       this.parts.logger.warn(`Workflow "${run.id}" could not be settled; it goes on elsewhere`, {
         workflowId: run.id,
-        error: describeError(error),
+        error: loggable(error),
       });
       run.interrupt(new OwnershipLostError(run.id));
     }
@@ -356,6 +375,16 @@ export class Executor implements RunHost {
     if (epochs?.get(run.owner.epoch) === run) epochs.delete(run.owner.epoch);
     if (epochs?.size === 0) this.runs.delete(run.id);
   }
+}
+
+/** Other code or configuration could go on from here. */
+function isForRedeploy(reason: RunInterruptedError): boolean {
+  return (
+    reason instanceof NonDeterminismError ||
+    reason instanceof UnreadableHistoryError ||
+    reason instanceof UnreadableArgumentsError ||
+    reason instanceof ContextRestoreError
+  );
 }
 
 function parkingOf({ wakeAt, topics }: ParkedUntil): Settlement {

@@ -9,8 +9,13 @@ import { assertIdentifier, MAX_IDENTIFIER_LENGTH } from '../core/identifiers.js'
 import type { TransactionalOptions } from '../core/open-transaction.js';
 import { begun, timeLimitOf, type TimeLimitOptions } from '../core/time-limit.js';
 import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
-import type { NewWorkflow, StartedWorkflow } from '../repository/workflow-repository.js';
+import type {
+  CarriedContext,
+  NewWorkflow,
+  StartedWorkflow,
+} from '../repository/workflow-repository.js';
 import { checkpoint, type OperationReport } from './checkpoint.js';
+import type { ContextCarriers } from './context-carriers.js';
 import type { DatabaseTime } from './database-time.js';
 import type { Executor } from './executor.js';
 import type { ExecutorIdentity } from './executor-identity.js';
@@ -28,10 +33,11 @@ export interface StartOptions extends TimeLimitOptions, TransactionalOptions {
   readonly attributes?: Readonly<Record<string, unknown>>;
 }
 
-/** The workflow that starts another, which inherits its deadline. */
+/** The workflow that starts another, which inherits its deadline and what it carries. */
 export interface Parent {
   readonly id: string;
   readonly deadline: Date | undefined;
+  readonly context: CarriedContext | undefined;
 }
 
 /** What is to be started. */
@@ -49,6 +55,7 @@ export interface StarterParts {
   readonly repository: CheckpointRepository;
   readonly executor: Executor;
   readonly codec: OutcomeCodec;
+  readonly carriers: ContextCarriers;
   readonly slots: Slots;
   readonly patience: Patience;
   readonly lifecycle: Lifecycle;
@@ -104,7 +111,7 @@ export class Starter {
 
   /**
    * The row to be written, checked and encoded.
-   * @throws InvalidArgumentError, UnserializableValueError, EngineNotRunningError
+   * @throws InvalidArgumentError, UnserializableValueError, ContextCaptureError, EngineNotRunningError
    */
   compose({ definition, args, options }: StartCall, parent?: Parent): NewWorkflow {
     const id = assertIdentifier('A workflow id', options.workflowId ?? randomUUID());
@@ -118,6 +125,7 @@ export class Starter {
     const { applicationVersion } = this.parts;
     const attributes =
       options.attributes === undefined ? undefined : jsonAttributes(options.attributes);
+    const context = this.parts.carriers.capture(parent?.context);
     return {
       id,
       name: definition.name,
@@ -125,6 +133,7 @@ export class Starter {
       ...(parent && { parentId: parent.id }),
       ...(applicationVersion !== undefined && { applicationVersion }),
       ...(attributes && { attributes }),
+      ...(context && { context }),
       ...timeLimitOf(options, parent?.deadline),
     };
   }
@@ -167,9 +176,9 @@ export class Starter {
       throw error;
     }
     if (started.created && owned && this.accepting) {
-      const { id, name, input, deadline = null } = workflow;
+      const { id, name, input, deadline = null, context = null } = workflow;
       const fresh = { epoch: started.epoch, recoveryAttempts: 0, failures: 0, queue: null };
-      executor.execute({ id, name, input, executorId, deadline, ...fresh }, []);
+      executor.execute({ id, name, input, executorId, deadline, context, ...fresh }, []);
     } else if (owned) {
       slots.give(); // another's, or ours after the shutdown: it is handed back with the rest
     } else if (started.created && workflow.queue === undefined) {
