@@ -7,6 +7,7 @@ import { Deadlines, type DeadlinesParts } from './deadlines.js';
 import { CompletionCleanup } from './completion-cleanup.js';
 import { DatabaseTime } from './database-time.js';
 import { Debouncer } from './debouncer.js';
+import { Diagnostics } from './diagnostics.js';
 import { Dispatcher } from './dispatcher.js';
 import type { ResolvedEngineOptions } from './engine-options.js';
 import { Enqueuer } from './enqueuer.js';
@@ -17,7 +18,7 @@ import { Interceptors } from './interceptors.js';
 import { Interruptions } from './interruptions.js';
 import { Lease } from './lease.js';
 import { Lifecycle } from './lifecycle.js';
-import type { LoopSettings } from './loop.js';
+import type { Loop, LoopSettings } from './loop.js';
 import { Membership } from './membership.js';
 import { Messages } from './messages.js';
 import { OutcomeCodec } from './outcome.js';
@@ -103,6 +104,16 @@ export function assemble(options: ResolvedEngineOptions, repository: CheckpointR
       : undefined,
     ...exchange(options, { ...common, dispatcher, starter, enqueuer }),
   };
+}
+
+/** The background duties that are put together here. */
+export function dutiesOf(assembly: Assembly): Loop[] {
+  const { membership, recoveryLoop, dispatcher, outcomes, streams, statuses } = assembly;
+  const { arrivals, deadlines, interruptions, retention, cleanup } = assembly;
+  const forRuns = [dispatcher, deadlines, interruptions];
+  const forWaiters = [outcomes, streams.watch, statuses, arrivals];
+  const duties = [membership, recoveryLoop, ...forRuns, ...forWaiters, retention, cleanup];
+  return duties.filter((duty) => duty !== undefined);
 }
 
 interface Members {
@@ -219,6 +230,7 @@ function commonParts(
     lease: new Lease(clock, options.leaseMs),
     time: new DatabaseTime(clock),
     recovery: new RecoveryLog(),
+    diagnostics: new Diagnostics({ identity, applicationVersion }),
   };
 }
 

@@ -16,6 +16,14 @@ export interface ShutdownTimes {
   readonly graceMs: number;
 }
 
+/** From where on the health report says `degraded`. */
+export interface HealthOptions {
+  /** Round trip of one trivial statement, in milliseconds. Default 1,000. */
+  readonly databaseMs?: number;
+  /** How long something may wait on a queue that is not paused, in milliseconds. Default 300,000, five minutes. */
+  readonly queuedMs?: number;
+}
+
 export interface EngineOptions {
   /**
    * Names this process among the executors, a StatefulSet's pod name, say: a restarted process then takes its own work
@@ -51,6 +59,7 @@ export interface EngineOptions {
   readonly shutdown?: Partial<ShutdownTimes>;
   /** How long workflows are kept that have ended. Default: for ever. */
   readonly retention?: RetentionOptions;
+  readonly health?: HealthOptions;
   readonly serializers?: SerializerSet;
   /**
    * What is done to all that is stored after its serialization, in this order, such as compression and encryption:
@@ -104,6 +113,10 @@ export function resolveEngineOptions(options: EngineOptions, { clock, random }: 
     databasePatienceMs: number('databasePatienceMs', options.databasePatienceMs ?? 30_000, 1),
     shutdownTimes: shutdownTimes(options.shutdown ?? {}),
     retention: options.retention && retentionRules(options.retention),
+    health: {
+      databaseMs: number('health.databaseMs', options.health?.databaseMs ?? 1_000, 0),
+      queuedMs: number('health.queuedMs', options.health?.queuedMs ?? 300_000, 0),
+    },
     serializers,
     carriers: carriersOf(options, serializers),
     logger: redactingLogger(options.logger ?? SILENT_LOGGER, options.redact),

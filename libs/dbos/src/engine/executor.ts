@@ -2,19 +2,18 @@
 import { cleanContext } from '../core/clean-context.js';
 import { WorkflowDeletedError } from '../core/control-errors.js';
 import {
-  NonDeterminismError,
   OwnershipLostError,
   CheckpointRefusedError,
   RecoveryAttemptsExceededError,
   RowRefusedError,
   RunCancelledError,
   UnreadableArgumentsError,
-  UnreadableHistoryError,
   type RunInterruptedError,
 } from '../core/errors.js';
 import { ContextRestoreError } from '../core/extension-errors.js';
 import type { Logger } from '../core/logger.js';
 import { loggable } from '../core/redaction.js';
+import { isForRedeploy } from '../core/redeploy.js';
 import { retryDelayMs } from '../core/retry.js';
 import { validated } from '../core/schema.js';
 import type { EncodedValue } from '../core/serialization/serializer.js';
@@ -25,6 +24,7 @@ import type { Settlement } from '../repository/workflow-repository.js';
 import type { StepRecord } from '../repository/step-repository.js';
 import type { ContextCarriers } from './context-carriers.js';
 import type { DatabaseTime } from './database-time.js';
+import { failed, within, type Diagnostics } from './diagnostics.js';
 import { History } from './history.js';
 import type { Interceptors } from './interceptors.js';
 import type { Lease } from './lease.js';
@@ -41,7 +41,11 @@ import { BranchClosedError } from './step-sequence.js';
 import { WorkflowRun, type RunHost } from './workflow-run.js';
 
 /** A workflow of which this process is the owner, under one of its ids. */
-export type OwnedWorkflow = ClaimedWorkflow & { readonly executorId: string };
+export type OwnedWorkflow = ClaimedWorkflow & {
+  readonly executorId: string;
+  /** What came with the call that started it, see `CallEvent.carried`. */
+  readonly carried?: Readonly<Record<string, string>> | undefined;
+};
 
 /** What the executor works with. */
 export interface ExecutorParts {
@@ -58,6 +62,7 @@ export interface ExecutorParts {
   readonly random: () => number;
   readonly recovery: RecoveryLog;
   readonly lifecycle: Lifecycle;
+  readonly diagnostics: Diagnostics;
   readonly logger: Logger;
   readonly outcomes: () => OutcomeWatch;
   /** A run ended although the database may still show it as ours. */
@@ -77,6 +82,10 @@ export class Executor implements RunHost {
 
   get codec(): OutcomeCodec {
     return this.parts.codec;
+  }
+
+  get diagnostics(): Diagnostics {
+    return this.parts.diagnostics;
   }
 
   get steps(): CheckpointRepository['steps'] {
@@ -120,7 +129,7 @@ export class Executor implements RunHost {
     this.parts.queues.began(claimed.queue);
     // Not in the context of the request that started it: a replay elsewhere has none either.
     const ending = this.inCleanContext(() => this.live(run, claimed))
-      .catch((error: unknown) => this.abandon(run, error))
+      .catch((error: unknown) => this.abandon(run, claimed, error))
       .finally(() => {
         this.parts.queues.ended(claimed.queue);
         this.endings.delete(ending);
@@ -155,7 +164,7 @@ export class Executor implements RunHost {
     );
   }
 
-  private async live(run: WorkflowRun, claimed: ClaimedWorkflow): Promise<void> {
+  private async live(run: WorkflowRun, claimed: OwnedWorkflow): Promise<void> {
     this.parts.recovery.began(run.id);
     this.parts.lifecycle.began(claimed);
     let holdsSlot = true;
@@ -184,19 +193,21 @@ export class Executor implements RunHost {
     slot(false);
     this.parts.recovery.ended(run.id, status);
     this.parts.lifecycle.ended(run, status);
+    this.parts.diagnostics.runEnded(run.diagnosed, claimed, status);
     if (run.interruption instanceof OwnershipLostError) this.parts.onStray();
     this.parts.outcomes().left(run.id);
     if (end !== 'parked') run.end();
   }
 
   /** A defect of ours must neither end the process nor leave the workflow behind: it is run again, and counted. */
-  private abandon(run: WorkflowRun, error: unknown): void {
+  private abandon(run: WorkflowRun, claimed: OwnedWorkflow, error: unknown): void {
     this.parts.logger.error(`The run of workflow "${run.id}" broke off`, {
       workflowId: run.id,
       error: loggable(error),
     });
     this.remove(run);
     this.parts.lifecycle.ended(run, 'broken off');
+    this.parts.diagnostics.runEnded(run.diagnosed, claimed, 'broken off');
     this.parts.slots.give();
     this.parts.onStray();
   }
@@ -219,7 +230,7 @@ export class Executor implements RunHost {
 
   private async settlementOf(
     run: WorkflowRun,
-    claimed: ClaimedWorkflow,
+    claimed: OwnedWorkflow,
   ): Promise<Settlement | undefined> {
     const definition = this.parts.registry.get(run.name);
     if (claimed.recoveryAttempts > definition.maxRecoveryAttempts) {
@@ -233,6 +244,7 @@ export class Executor implements RunHost {
       const result = await this.invoke(run, definition, claimed);
       outcome = this.codec.succeeded(result, `result of ${run.name}`);
     } catch (error) {
+      failed(run.diagnosed, error);
       outcome = this.codec.failed(error);
     }
     if (run.interruption) return this.settlementOfInterrupted(run, run.interruption);
@@ -269,15 +281,18 @@ export class Executor implements RunHost {
   private async invoke(
     run: WorkflowRun,
     { invoke, name, output }: WorkflowDefinition,
-    claimed: ClaimedWorkflow,
+    claimed: OwnedWorkflow,
   ): Promise<unknown> {
     const { scopes, carriers, interceptors } = this.parts;
     const args = this.argumentsOf(run, claimed);
     const scope = { run, sequence: run.root };
     const body = (): unknown => scopes.enter(scope, () => invoke(...args));
     try {
-      const result = await carriers.restore(run.id, run.context, () =>
-        interceptors.aroundWorkflow(run, claimed, body),
+      run.diagnosed = this.parts.diagnostics.runBegan(claimed);
+      const result = await within(run.diagnosed, () =>
+        carriers.restore(run.id, run.context, () =>
+          interceptors.aroundWorkflow(run, claimed, body),
+        ),
       );
       run.assertHistoryUsed(run.root);
       return output ? await validated(output, result, `result of ${name}`) : result;
@@ -375,16 +390,6 @@ export class Executor implements RunHost {
     if (epochs?.get(run.owner.epoch) === run) epochs.delete(run.owner.epoch);
     if (epochs?.size === 0) this.runs.delete(run.id);
   }
-}
-
-/** Other code or configuration could go on from here. */
-function isForRedeploy(reason: RunInterruptedError): boolean {
-  return (
-    reason instanceof NonDeterminismError ||
-    reason instanceof UnreadableHistoryError ||
-    reason instanceof UnreadableArgumentsError ||
-    reason instanceof ContextRestoreError
-  );
 }
 
 function parkingOf({ wakeAt, topics }: ParkedUntil): Settlement {

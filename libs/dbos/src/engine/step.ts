@@ -62,6 +62,7 @@ export function runStep<T>(
 ): Promise<T> {
   return checkpoint(scope, {
     name: definition.name,
+    kind: 'step',
     produce: (stepId, report) =>
       new StepExecution(surroundings, scope, { definition, body, stepId }).settle(report),
   });
@@ -109,7 +110,10 @@ class StepExecution<T> {
       }
       run.assertGoing(sequence); // an interruption is no failed attempt
       this.failures.add(failure);
-      await this.pause(await this.pauseBeforeRetry(failure, context));
+      const retryInMs = await this.pauseBeforeRetry(failure, context);
+      const { attempts: attempt, diagnosed } = report;
+      run.diagnostics.stepRetried(diagnosed, { attempt, error: failure, retryInMs });
+      await this.pause(retryInMs);
       await run.barrier(sequence, true); // an attempt is an effect like the first one
     }
   }

@@ -69,6 +69,7 @@ export class Transactions {
     if (!scope) return repository.plain(settings, (client) => within(client));
     return checkpoint<T>(scope, {
       name,
+      kind: 'transaction',
       produce: (stepId, report) =>
         this.settle(scope, { definition, repository, stepId, within, body }, report),
     });

@@ -26,6 +26,8 @@ import { NestEngineLogger } from './nest-logger.js';
 import { whenMade } from './provider-made.js';
 import { ScheduleService } from './schedule.service.js';
 import { asyncQueueModule, queueModule, type QueueAsyncOptions } from './queue-module.js';
+import { DbosMetrics } from './telemetry/dbos-metrics.js';
+import { Telemetry } from './telemetry/telemetry.js';
 import { WorkflowBinder } from './workflow-binder.js';
 import { WorkflowContext } from './workflow-context.js';
 import { WorkflowService } from './workflow.service.js';
@@ -48,6 +50,8 @@ const SERVICES: Provider[] = [
   WorkflowContext,
   ScheduleService,
   DbosHealth,
+  DbosMetrics,
+  Telemetry,
 ];
 
 /** Apart from DbosModule, whose lifecycle must not come with every queue. */
@@ -104,6 +108,8 @@ function withLifecycle(core: DynamicModule): DynamicModule {
       ScheduleService,
       CheckpointRepository,
       DbosHealth,
+      DbosMetrics,
+      Telemetry,
       Engine,
       WorkflowBinder,
     ],

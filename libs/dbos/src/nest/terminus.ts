@@ -11,6 +11,9 @@ export class DbosHealthIndicator {
   ) {}
 
   /**
+   * `down` when the process cannot take work, `degraded` (which Terminus answers with 200) when it can and something is
+   * wrong; Terminus 11 knows no `degraded`, there it is `up` with its problems.
+   *
    * @example
    * ```ts
    * this.health.check([() => this.dbos.isHealthy('dbos')]);
@@ -19,6 +22,8 @@ export class DbosHealthIndicator {
   async isHealthy<Key extends string>(key: Key): Promise<HealthIndicatorResult<Key>> {
     const { ready, ...details } = await this.health.readiness();
     const indicator = this.indicators.check(key);
-    return ready ? indicator.up(details) : indicator.down(details);
+    if (!ready) return indicator.down(details);
+    const isDegraded = details.problems.length > 0 && 'degraded' in indicator;
+    return isDegraded ? indicator.degraded(details) : indicator.up(details);
   }
 }

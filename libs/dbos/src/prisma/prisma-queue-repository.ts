@@ -5,6 +5,7 @@ import type {
   ClaimAnswer,
   Debounce,
   Delay,
+  QueueBacklog,
   QueueCounts,
   QueueRecord,
   QueueRepository,
@@ -206,6 +207,14 @@ export class PrismaQueueRepository implements QueueRepository {
                  WHERE status = 'ENQUEUED' AND partition_key IS NOT NULL AND queue = ${name}) AS in_partitions`,
     );
     return row ?? { enqueued: 0, delayed: 0, pending: 0, oldestEnqueuedAt: null };
+  }
+
+  backlogs(names: readonly string[], atMost: number): Promise<QueueBacklog[]> {
+    return this.database.query<QueueBacklog>(
+      (client) => client.$queryRaw`
+        SELECT name, paused, enqueued, oldest_ms AS "oldestMs"
+          FROM dbos.queue_backlogs(${[...names]}::text[], ${atMost}::integer)`,
+    );
   }
 
   async setPriority(workflowIds: readonly string[], priority: number): Promise<string[]> {

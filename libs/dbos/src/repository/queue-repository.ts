@@ -78,6 +78,16 @@ export interface QueueCounts {
   readonly oldestEnqueuedAt: Date | null;
 }
 
+/** What waits on a queue, as far as it was counted. */
+export interface QueueBacklog {
+  readonly name: string;
+  readonly paused: boolean;
+  /** Up to the number asked for; in partitions up to that many more. */
+  readonly enqueued: number;
+  /** How long the one among them has waited that waits longest; null when nothing does. */
+  readonly oldestMs: number | null;
+}
+
 /** From now on, or until a moment; by the database's clock. */
 export type Delay = { readonly delayMs: number } | { readonly runAt: Date };
 
@@ -134,6 +144,9 @@ export interface QueueRepository {
   setPaused(name: string, paused: boolean): Promise<boolean>;
 
   counts(name: string): Promise<QueueCounts>;
+
+  /** Of each queue the first `atMost` to be claimed; those that do not exist are left out. */
+  backlogs(names: readonly string[], atMost: number): Promise<QueueBacklog[]>;
 
   /** Of workflows that wait; returns the ids it changed. */
   setPriority(workflowIds: readonly string[], priority: number): Promise<string[]>;

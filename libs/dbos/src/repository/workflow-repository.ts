@@ -23,6 +23,8 @@ export interface NewWorkflow extends Partial<Placement>, TimeLimit {
   /** A JSON object to find the workflow by. */
   readonly attributes?: Readonly<Record<string, unknown>>;
   readonly context?: CarriedContext;
+  /** What goes from the call to the runs, such as the trace they belong to. */
+  readonly carried?: Readonly<Record<string, string>>;
 }
 
 /**
@@ -112,7 +114,7 @@ export interface StrandedWorkflows {
     'no workflow of this name is registered here' | 'the code does not match the history';
 }
 
-/** Unfinished workflows, counted by what they wait for; of each kind the oldest 10,000 at most. */
+/** Unfinished workflows, counted by what they wait for; of each kind the oldest 10,000 at most, or as many as were asked for. */
 export interface UnfinishedCounts {
   readonly pending: number;
   readonly enqueued: number;
@@ -145,6 +147,6 @@ export interface WorkflowRepository {
   /** Sends SUSPENDED workflows of these names back to ENQUEUED; a redeploy may have brought the code they need. */
   resumeSuspended(names: readonly string[]): Promise<string[]>;
 
-  /** Counts what is unfinished; `names` are those this application registers. */
-  countUnfinished(names: readonly string[]): Promise<UnfinishedCounts>;
+  /** Counts what is unfinished, of each status the oldest `atMost`; `names` are those this application registers. */
+  countUnfinished(names: readonly string[], atMost?: number): Promise<UnfinishedCounts>;
 }
