@@ -3,7 +3,15 @@
 import type { InjectionToken, LoggerService } from '@nestjs/common';
 import { map, type Observable } from 'rxjs';
 import {
+  ContextCarrier,
   DbosModule,
+  StepInterceptor,
+  WorkflowInterceptor,
+  aesGcmCodec,
+  gzipCodec,
+  type InterceptedStep,
+  type InterceptedWorkflow,
+  type PayloadCodec,
   Scheduled,
   Step,
   Workflow,
@@ -384,6 +392,52 @@ export function modulesTakeTokens(token: InjectionToken): void {
   DbosModule.forRootAsync({ useFactory: () => ({}) });
 }
 
+/** Marks fit classes that keep the contract, and no others. */
+@StepInterceptor()
+export class Timing implements StepInterceptor {
+  async intercept(context: InterceptedStep, next: () => Promise<unknown>): Promise<unknown> {
+    same<InterceptedStep['kind'], 'step' | 'transaction'>(true);
+    same<typeof context.attempt, number>(true);
+    return next();
+  }
+}
+
+@WorkflowInterceptor()
+export class Tracing implements WorkflowInterceptor {
+  intercept({ workflowId }: InterceptedWorkflow, next: () => Promise<unknown>): Promise<unknown> {
+    same<typeof workflowId, string>(true);
+    return next();
+  }
+}
+
+@ContextCarrier()
+export class Tenant implements ContextCarrier {
+  readonly name = 'tenant';
+  capture(): string | undefined {
+    return undefined;
+  }
+  run<T>(_tenant: string, work: () => T): T {
+    return work();
+  }
+}
+
+// @ts-expect-error an interceptor has a method intercept
+@StepInterceptor()
+export class NoInterceptor {}
+
+// @ts-expect-error a carrier has a name
+@ContextCarrier()
+export class NoCarrier {
+  capture(): undefined {}
+  run<T>(_value: string, work: () => T): T {
+    return work();
+  }
+}
+
+export const codecs: readonly PayloadCodec[] = [
+  gzipCodec({ minBytes: 100 }),
+  aesGcmCodec({ keys: { k1: new Uint8Array(32) }, current: 'k1' }),
+];
 export function telemetryIsTyped(metrics: DbosMetrics, health: DbosReadiness): void {
   same<ReturnType<typeof metrics.prometheus>, Promise<string>>(true);
   same<typeof health.notifications, 'listening' | 'connecting' | 'lost' | 'deaf' | 'off'>(true);

@@ -32,12 +32,20 @@ export type { WorkflowStatus, TerminalStatus } from './core/status.js';
 export {
   SerializerSet,
   type EncodedValue,
+  type PayloadCodec,
   type Serializer,
 } from './core/serialization/serializer.js';
 export { createSuperjsonSerializer } from './core/serialization/superjson-serializer.js';
+export type { CodecText } from './core/serialization/payload-codec.js';
+export { aesGcmCodec, type AesGcmCodecOptions } from './core/serialization/aes-gcm-codec.js';
+export { gzipCodec, type GzipCodecOptions } from './core/serialization/gzip-codec.js';
 export type { CustomType } from './core/serialization/custom-type.js';
 export * from './core/serialization/serialization-error.js';
 export * from './core/archive-errors.js';
+export * from './core/extension-errors.js';
+export type { Redact } from './core/redaction.js';
+export type { InterceptedStep, InterceptedWorkflow } from './engine/interceptors.js';
+export { ContextCarrier, StepInterceptor, WorkflowInterceptor } from './nest/extensions.js';
 export * from './prisma/migration-errors.js';
 export { CheckpointRepository } from './repository/checkpoint-repository.js';
 export type { StepContext } from './engine/run-scope.js';

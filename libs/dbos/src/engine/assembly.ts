@@ -14,6 +14,7 @@ import { Enqueuer } from './enqueuer.js';
 import { Events } from './events.js';
 import { Executor } from './executor.js';
 import { Flow } from './flow.js';
+import { Interceptors } from './interceptors.js';
 import { Interruptions } from './interruptions.js';
 import { Lease } from './lease.js';
 import { Lifecycle } from './lifecycle.js';
@@ -221,6 +222,8 @@ function commonParts(
     registry: new WorkflowRegistry(),
     scopes: new RunScopes(),
     codec: new OutcomeCodec(options.serializers),
+    carriers: options.carriers,
+    interceptors: new Interceptors(),
     slots: new Slots(options.maxConcurrentWorkflows, () => dispatcher().slotFreed()),
     queues: new QueueRegistry(options.listen, (queue) => dispatcher().queueFreed(queue)),
     patience: new Patience(clock, options.databasePatienceMs),

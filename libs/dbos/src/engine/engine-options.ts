@@ -3,7 +3,9 @@ import { SystemClock, type Clock } from '../core/clock.js';
 import { InvalidArgumentError } from '../core/errors.js';
 import { assertIdentifier } from '../core/identifiers.js';
 import { SILENT_LOGGER, type Logger } from '../core/logger.js';
-import { SerializerSet } from '../core/serialization/serializer.js';
+import { redactingLogger, type Redact } from '../core/redaction.js';
+import { SerializerSet, type PayloadCodec } from '../core/serialization/serializer.js';
+import { ContextCarriers, type ContextCarrier } from './context-carriers.js';
 import { ExecutorIdentity } from './executor-identity.js';
 import { retentionRules, type RetentionOptions } from './retention-rules.js';
 
@@ -59,6 +61,18 @@ export interface EngineOptions {
   readonly retention?: RetentionOptions;
   readonly health?: HealthOptions;
   readonly serializers?: SerializerSet;
+  /**
+   * What is done to all that is stored after its serialization, in this order, such as compression and encryption:
+   * inputs, results, errors, checkpoints, messages, events, stream entries, contexts. Default: nothing.
+   */
+  readonly codecs?: readonly PayloadCodec[];
+  /** What workflows take along from where they are started, the outermost first. Default: nothing. */
+  readonly contextCarriers?: readonly ContextCarrier[];
+  /**
+   * What log lines say of the messages of errors. Default: those of the library as they are, of others only name and
+   * code. `(message) => message` logs them all. Payloads are never logged.
+   */
+  readonly redact?: Redact;
   readonly logger?: Logger;
 }
 
@@ -75,6 +89,7 @@ const MIN_LEASE_MS = 500;
 
 /** @throws InvalidArgumentError naming the option, its value and what it may be */
 export function resolveEngineOptions(options: EngineOptions, { clock, random }: ClockAndChance) {
+  const serializers = serializersOf(options);
   return {
     identity: new ExecutorIdentity(
       options.executorId === undefined
@@ -102,11 +117,28 @@ export function resolveEngineOptions(options: EngineOptions, { clock, random }: 
       databaseMs: number('health.databaseMs', options.health?.databaseMs ?? 1_000, 0),
       queuedMs: number('health.queuedMs', options.health?.queuedMs ?? 300_000, 0),
     },
-    serializers: options.serializers ?? new SerializerSet(),
-    logger: options.logger ?? SILENT_LOGGER,
+    serializers,
+    carriers: carriersOf(options, serializers),
+    logger: redactingLogger(options.logger ?? SILENT_LOGGER, options.redact),
     clock: clock ?? new SystemClock(),
     random: random ?? Math.random,
   };
+}
+
+function serializersOf({
+  serializers = new SerializerSet(),
+  codecs,
+}: EngineOptions): SerializerSet {
+  return codecs && codecs.length > 0 ? serializers.withCodecs(codecs) : serializers;
+}
+
+function carriersOf(
+  { contextCarriers = [] }: EngineOptions,
+  serializers: SerializerSet,
+): ContextCarriers {
+  const carriers = new ContextCarriers(serializers);
+  for (const carrier of contextCarriers) carriers.add(carrier);
+  return carriers;
 }
 
 /** Checks the configured times now, and those of a call when it comes. */

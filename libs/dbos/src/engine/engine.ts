@@ -5,6 +5,7 @@ import { transactionOf } from '../core/open-transaction.js';
 import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
 import type { UnfinishedCounts } from '../repository/workflow-repository.js';
 import { assemble, dutiesOf, type Assembly } from './assembly.js';
+import type { ContextCarriers } from './context-carriers.js';
 import { Control } from './control.js';
 import type { FamilyOptions, ResumeOptions, WorkflowIds } from './control-options.js';
 import type { DebounceOptions } from './debouncer.js';
@@ -19,6 +20,7 @@ import { EngineHealth } from './health.js';
 import type { Events } from './events.js';
 import type { Flow } from './flow.js';
 import { Forks } from './fork.js';
+import type { Interceptors } from './interceptors.js';
 import type { Messages } from './messages.js';
 import { WorkflowHandle, type HandleParts } from './handle.js';
 import type { Lifecycle } from './lifecycle.js';
@@ -99,6 +101,14 @@ export class Engine {
 
   get registry(): WorkflowRegistry {
     return this.parts.common.registry;
+  }
+
+  get interceptors(): Interceptors {
+    return this.parts.common.interceptors;
+  }
+
+  get carriers(): ContextCarriers {
+    return this.parts.common.carriers;
   }
 
   get queueRegistry(): QueueRegistry {

@@ -2,18 +2,18 @@
 import { cleanContext } from '../core/clean-context.js';
 import { WorkflowDeletedError } from '../core/control-errors.js';
 import {
-  NonDeterminismError,
   OwnershipLostError,
   CheckpointRefusedError,
   RecoveryAttemptsExceededError,
   RowRefusedError,
   RunCancelledError,
   UnreadableArgumentsError,
-  UnreadableHistoryError,
-  describeError,
   type RunInterruptedError,
 } from '../core/errors.js';
+import { ContextRestoreError } from '../core/extension-errors.js';
 import type { Logger } from '../core/logger.js';
+import { loggable } from '../core/redaction.js';
+import { isForRedeploy } from '../core/redeploy.js';
 import { retryDelayMs } from '../core/retry.js';
 import { validated } from '../core/schema.js';
 import type { EncodedValue } from '../core/serialization/serializer.js';
@@ -22,9 +22,11 @@ import type { CheckpointRepository } from '../repository/checkpoint-repository.j
 import type { ClaimedWorkflow } from '../repository/queue-repository.js';
 import type { Settlement } from '../repository/workflow-repository.js';
 import type { StepRecord } from '../repository/step-repository.js';
+import type { ContextCarriers } from './context-carriers.js';
 import type { DatabaseTime } from './database-time.js';
 import { failed, within, type Diagnostics } from './diagnostics.js';
 import { History } from './history.js';
+import type { Interceptors } from './interceptors.js';
 import type { Lease } from './lease.js';
 import type { Lifecycle } from './lifecycle.js';
 import type { Outcome, OutcomeCodec } from './outcome.js';
@@ -51,6 +53,8 @@ export interface ExecutorParts {
   readonly registry: WorkflowRegistry;
   readonly codec: OutcomeCodec;
   readonly scopes: RunScopes;
+  readonly carriers: ContextCarriers;
+  readonly interceptors: Interceptors;
   readonly slots: Slots;
   readonly queues: QueueRegistry;
   readonly lease: Lease;
@@ -118,7 +122,8 @@ export class Executor implements RunHost {
       return;
     }
     const owner = { workflowId, executorId, epoch };
-    const run = new WorkflowRun({ owner, name, failures }, new History(checkpoints), this);
+    const { context } = claimed;
+    const run = new WorkflowRun({ owner, name, failures, context }, new History(checkpoints), this);
     this.add(run);
     if (deadline) this.limit(run, deadline);
     this.parts.queues.began(claimed.queue);
@@ -198,7 +203,7 @@ export class Executor implements RunHost {
   private abandon(run: WorkflowRun, claimed: OwnedWorkflow, error: unknown): void {
     this.parts.logger.error(`The run of workflow "${run.id}" broke off`, {
       workflowId: run.id,
-      error: describeError(error),
+      error: loggable(error),
     });
     this.remove(run);
     this.parts.lifecycle.ended(run, 'broken off');
@@ -268,34 +273,43 @@ export class Executor implements RunHost {
     return { status: 'DELAYED', wakeAt, error, retryFrom: run.failedAt };
   }
 
-  /** Code that ends before its history does is not the code that made it, whether it returns or throws. */
+  /**
+   * Outermost what the workflow carries, then what the application puts around it, then its body.
+   *
+   * Code that ends before its history does is not the code that made it, whether it returns or throws.
+   */
   private async invoke(
     run: WorkflowRun,
     { invoke, name, output }: WorkflowDefinition,
     claimed: OwnedWorkflow,
   ): Promise<unknown> {
-    const args = this.argumentsOf(claimed);
+    const { scopes, carriers, interceptors } = this.parts;
+    const args = this.argumentsOf(run, claimed);
     const scope = { run, sequence: run.root };
+    const body = (): unknown => scopes.enter(scope, () => invoke(...args));
     try {
       run.diagnosed = this.parts.diagnostics.runBegan(claimed);
       const result = await within(run.diagnosed, () =>
-        this.parts.scopes.enter(scope, () => invoke(...args)),
+        carriers.restore(run.id, run.context, () =>
+          interceptors.aroundWorkflow(run, claimed, body),
+        ),
       );
       run.assertHistoryUsed(run.root);
       return output ? await validated(output, result, `result of ${name}`) : result;
     } catch (error) {
+      if (error instanceof ContextRestoreError) throw run.interrupt(error);
       run.assertHistoryUsed(run.root, error);
       throw error;
     }
   }
 
-  private argumentsOf({ id, name, input }: ClaimedWorkflow): unknown[] {
+  private argumentsOf(run: WorkflowRun, { id, name, input }: ClaimedWorkflow): unknown[] {
     try {
       const args = this.codec.serializers.decode(input);
       if (Array.isArray(args)) return args;
       throw new TypeError('They are not a list.');
     } catch (error) {
-      throw new UnreadableArgumentsError(id, name, error);
+      throw run.interrupt(new UnreadableArgumentsError(id, name, error));
     }
   }
 
@@ -304,8 +318,11 @@ export class Executor implements RunHost {
     run: WorkflowRun,
     reason: RunInterruptedError,
   ): Settlement | undefined {
-    if (reason instanceof NonDeterminismError || reason instanceof UnreadableHistoryError) {
-      this.parts.logger.error(reason.message, { workflowId: run.id });
+    if (isForRedeploy(reason)) {
+      this.parts.logger.error(`Workflow "${run.id}" is suspended`, {
+        workflowId: run.id,
+        error: reason,
+      });
       return { status: 'SUSPENDED', error: this.encodeError(reason) };
     }
     if (reason instanceof CheckpointRefusedError)
@@ -327,7 +344,7 @@ export class Executor implements RunHost {
       }
       this.parts.logger.warn(`Workflow "${run.id}" could not be settled; it goes on elsewhere`, {
         workflowId: run.id,
-        error: describeError(error),
+        error: loggable(error),
       });
       run.interrupt(new OwnershipLostError(run.id));
     }

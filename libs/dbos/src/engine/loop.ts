@@ -1,8 +1,9 @@
 /** A background duty: `tick()` is the duty, the base class owns when it happens. */
 import { cleanContext } from '../core/clean-context.js';
 import type { Clock, Timer } from '../core/clock.js';
-import { describeError } from '../core/errors.js';
+
 import type { Logger } from '../core/logger.js';
+import { loggable } from '../core/redaction.js';
 
 export interface LoopSettings {
   readonly name: string;
@@ -141,7 +142,7 @@ export abstract class Loop {
       this.failures += 1;
       if (this.running) {
         this.settings.logger.warn(`${this.settings.name} failed and will be tried again`, {
-          error: describeError(error),
+          error: loggable(error),
           failures: this.failures,
         });
       }

@@ -9,8 +9,13 @@ import { assertIdentifier, MAX_IDENTIFIER_LENGTH } from '../core/identifiers.js'
 import type { TransactionalOptions } from '../core/open-transaction.js';
 import { begun, timeLimitOf, type TimeLimitOptions } from '../core/time-limit.js';
 import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
-import type { NewWorkflow, StartedWorkflow } from '../repository/workflow-repository.js';
+import type {
+  CarriedContext,
+  NewWorkflow,
+  StartedWorkflow,
+} from '../repository/workflow-repository.js';
 import { checkpoint, type OperationReport } from './checkpoint.js';
+import type { ContextCarriers } from './context-carriers.js';
 import type { DatabaseTime } from './database-time.js';
 import type { Diagnostics } from './diagnostics.js';
 import type { CallEvent } from './diagnostics-events.js';
@@ -30,10 +35,11 @@ export interface StartOptions extends TimeLimitOptions, TransactionalOptions {
   readonly attributes?: Readonly<Record<string, unknown>>;
 }
 
-/** The workflow that starts another, which inherits its deadline. */
+/** The workflow that starts another, which inherits its deadline and what it carries. */
 export interface Parent {
   readonly id: string;
   readonly deadline: Date | undefined;
+  readonly context: CarriedContext | undefined;
 }
 
 /** What is to be started. */
@@ -51,6 +57,7 @@ export interface StarterParts {
   readonly repository: CheckpointRepository;
   readonly executor: Executor;
   readonly codec: OutcomeCodec;
+  readonly carriers: ContextCarriers;
   readonly slots: Slots;
   readonly patience: Patience;
   readonly lifecycle: Lifecycle;
@@ -119,7 +126,7 @@ export class Starter {
   /**
    * The row to be written, checked and encoded.
    * @param event what those who watch were told of the call
-   * @throws InvalidArgumentError, UnserializableValueError, EngineNotRunningError
+   * @throws InvalidArgumentError, UnserializableValueError, ContextCaptureError, EngineNotRunningError
    */
   compose(
     { definition, args, options }: StartCall,
@@ -138,6 +145,7 @@ export class Starter {
     if (event?.count === 1) event.workflowId = id;
     const attributes =
       options.attributes === undefined ? undefined : jsonAttributes(options.attributes);
+    const context = this.parts.carriers.capture(parent?.context);
     return {
       id,
       name: definition.name,
@@ -145,6 +153,7 @@ export class Starter {
       ...(parent && { parentId: parent.id }),
       ...(applicationVersion !== undefined && { applicationVersion }),
       ...(attributes && { attributes }),
+      ...(context && { context }),
       ...timeLimitOf(options, parent?.deadline),
       ...(event && { carried: event.carried }),
     };
@@ -188,7 +197,7 @@ export class Starter {
       throw error;
     }
     if (started.created && owned && this.accepting) {
-      const { id, name, input, carried, deadline = null } = workflow;
+      const { id, name, input, carried, deadline = null, context = null } = workflow;
       const fresh = {
         epoch: started.epoch,
         recoveryAttempts: 0,
@@ -196,7 +205,7 @@ export class Starter {
         queue: null,
         carried,
       };
-      executor.execute({ id, name, input, executorId, deadline, ...fresh }, []);
+      executor.execute({ id, name, input, executorId, deadline, context, ...fresh }, []);
     } else if (owned) {
       slots.give(); // another's, or ours after the shutdown: it is handed back with the rest
     } else if (started.created && workflow.queue === undefined) {

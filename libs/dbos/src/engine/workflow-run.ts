@@ -13,6 +13,7 @@ import {
 import { deferred, type Deferred } from '../core/deferred.js';
 import type { Owner } from '../core/owner.js';
 import type { NewStep, StepRecord, StepRepository } from '../repository/step-repository.js';
+import type { CarriedContext } from '../repository/workflow-repository.js';
 import { Activities } from './activities.js';
 import type { Diagnostics } from './diagnostics.js';
 import type { RunEvent } from './diagnostics-events.js';
@@ -58,6 +59,7 @@ export class WorkflowRun {
       readonly owner: Owner;
       readonly name: string;
       readonly failures: number;
+      readonly context: CarriedContext | null;
     },
     private readonly history: History,
     private readonly host: RunHost,
@@ -74,6 +76,11 @@ export class WorkflowRun {
   /** How often the workflow failed before and was run again. */
   get failures(): number {
     return this.claimed.failures;
+  }
+
+  /** What it takes along; what it starts inherits it. */
+  get context(): CarriedContext | undefined {
+    return this.claimed.context ?? undefined;
   }
 
   get id(): string {

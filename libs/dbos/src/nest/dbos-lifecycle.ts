@@ -11,6 +11,7 @@ import { RegistrationError } from '../core/errors.js';
 import { Engine } from '../engine/engine.js';
 import { BootstrapGate } from './bootstrap-gate.js';
 import { DrainFirst } from './drain-first.js';
+import { bindExtensions } from './extensions.js';
 import { Telemetry } from './telemetry/telemetry.js';
 import { WorkflowBinder } from './workflow-binder.js';
 
@@ -32,6 +33,7 @@ export class DbosLifecycle implements OnModuleInit, OnApplicationBootstrap, OnMo
 
   onModuleInit(): void {
     this.assertAlone();
+    bindExtensions(this.engine, this.discovery.getProviders());
     this.binder.bind();
     this.drainFirst.install(() => this.engine.shutdown());
     this.gate.watch();

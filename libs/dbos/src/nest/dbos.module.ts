@@ -3,6 +3,7 @@ import { Module, type DynamicModule, type Provider } from '@nestjs/common';
 import { DiscoveryModule, ModuleRef, ModulesContainer } from '@nestjs/core';
 import { RegistrationError } from '../core/errors.js';
 import type { QueueOptions } from '../core/queue.js';
+import { redactingLogger } from '../core/redaction.js';
 import { SerializerSet } from '../core/serialization/serializer.js';
 import { Engine } from '../engine/engine.js';
 import { PrismaCheckpointRepository } from '../prisma/prisma-checkpoint-repository.js';
@@ -131,7 +132,7 @@ function checkpointRepository(
   const { migrate = process.env['NODE_ENV'] !== 'production' } = options;
   const repository = new PrismaCheckpointRepository(() => prismaClient(container, prisma), {
     migrate,
-    logger: new NestEngineLogger(),
+    logger: redactingLogger(new NestEngineLogger(), options.redact),
     transactionClients: [...transactionClients, { prisma, separateDatabase: false }].map(
       ({ prisma: token, separateDatabase = false }) => ({
         token,

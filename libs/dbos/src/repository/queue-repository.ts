@@ -3,7 +3,7 @@ import type { Owner } from '../core/owner.js';
 import type { Placement, QueueLimits } from '../core/queue.js';
 import type { EncodedValue } from '../core/serialization/serializer.js';
 import type { TimeLimit } from '../core/time-limit.js';
-import type { NewWorkflow } from './workflow-repository.js';
+import type { CarriedContext, NewWorkflow } from './workflow-repository.js';
 
 /** A workflow taken by this executor, ready to run. */
 export interface ClaimedWorkflow {
@@ -18,6 +18,8 @@ export interface ClaimedWorkflow {
   readonly input: EncodedValue;
   /** When it is cancelled unless it has ended; null for never. */
   readonly deadline: Date | null;
+  /** What it takes along; null for nothing. */
+  readonly context: CarriedContext | null;
 }
 
 /** A queue to claim from, and how many of its workflows this executor has at work. */
@@ -104,6 +106,7 @@ export interface Replacement extends Placement, TimeLimit {
   readonly name: string;
   readonly input: EncodedValue;
   readonly attributes?: Readonly<Record<string, unknown>>;
+  readonly context?: CarriedContext;
 }
 
 export interface QueueRepository {

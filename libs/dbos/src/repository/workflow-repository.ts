@@ -6,6 +6,9 @@ import type { Placement } from '../core/queue.js';
 import type { TerminalStatus, WorkflowStatus } from '../core/status.js';
 import type { TimeLimit } from '../core/time-limit.js';
 
+/** What a workflow takes along of where it was started, by the names of its carriers; encoded where codecs are used. */
+export type CarriedContext = Readonly<Record<string, string | EncodedValue>>;
+
 /**
  * A workflow to be started. With an executor it is PENDING and owned at epoch 1, without one it is ENQUEUED, or DELAYED
  * until its time comes.
@@ -19,6 +22,7 @@ export interface NewWorkflow extends Partial<Placement>, TimeLimit {
   readonly applicationVersion?: string;
   /** A JSON object to find the workflow by. */
   readonly attributes?: Readonly<Record<string, unknown>>;
+  readonly context?: CarriedContext;
   /** What goes from the call to the runs, such as the trace they belong to. */
   readonly carried?: Readonly<Record<string, string>>;
 }
