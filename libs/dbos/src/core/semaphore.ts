@@ -58,7 +58,9 @@ export class Semaphore {
   private lookIn(ms: number): Timer {
     const { clock, longWaitMs, report } = this.watch;
     return clock.schedule(ms, () => {
-      const waitedMs = clock.monotonic() - this.line[0]!.since;
+      const [first] = this.line;
+      if (!first) return;
+      const waitedMs = clock.monotonic() - first.since;
       const isLong = waitedMs >= longWaitMs;
       if (isLong) report({ limit: this.limit, waiting: this.line.length });
       this.timer = this.lookIn(isLong ? longWaitMs : longWaitMs - waitedMs);
