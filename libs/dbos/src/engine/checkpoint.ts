@@ -63,13 +63,15 @@ export async function checkpoint<T>(
     const barrier = run.barrier(sequence, effect);
     if (barrier) await barrier;
     const startedAt = performance.now();
-    diagnosed = run.diagnostics.stepBegan(run, { stepId, name, kind });
+    if (run.diagnostics.hearsSteps)
+      diagnosed = run.diagnostics.stepBegan(run, { stepId, name, kind });
     const report = reportOf(diagnosed);
     activity = { stepId, name, startedAt, report };
     run.activities.begin(activity);
     let outcome: Outcome<T>;
     try {
-      const result = await within(diagnosed, () => produce(stepId, report));
+      const work = diagnosed && (() => produce(stepId, report));
+      const result = await (work ? within(diagnosed, work) : produce(stepId, report));
       outcome = run.codec.succeeded(result, `result of ${name}`);
     } catch (error) {
       outcome = run.codec.failed(error);

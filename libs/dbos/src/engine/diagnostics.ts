@@ -121,6 +121,11 @@ export class Diagnostics {
     channels.runEnd.publish(event);
   }
 
+  /** Asked before every operation, so that without anybody to hear of it nothing is made at all. */
+  get hearsSteps(): boolean {
+    return channels.stepStart.hasSubscribers || channels.stepEnd.hasSubscribers;
+  }
+
   stepBegan(
     run: DiagnosedRun,
     {
@@ -130,8 +135,7 @@ export class Diagnostics {
     }: Pick<StepEvent, 'stepId' | 'name'> & {
       readonly kind?: StepEvent['kind'] | undefined;
     },
-  ): StepEvent | undefined {
-    if (!channels.stepStart.hasSubscribers && !channels.stepEnd.hasSubscribers) return undefined;
+  ): StepEvent {
     const event: StepEvent = {
       ...this.span(name),
       kind,

@@ -3,6 +3,12 @@ import { Injectable } from '@nestjs/common';
 import { HealthIndicatorService, type HealthIndicatorResult } from '@nestjs/terminus';
 import { DbosHealth } from './dbos-health.js';
 
+/** From Terminus 12 on it does. */
+interface MayKnowDegraded<Key extends string> {
+  readonly up: unknown;
+  degraded?(details: Record<string, unknown>): HealthIndicatorResult<Key>;
+}
+
 @Injectable()
 export class DbosHealthIndicator {
   constructor(
@@ -23,7 +29,8 @@ export class DbosHealthIndicator {
     const { ready, ...details } = await this.health.readiness();
     const indicator = this.indicators.check(key);
     if (!ready) return indicator.down(details);
-    const isDegraded = details.problems.length > 0 && 'degraded' in indicator;
-    return isDegraded ? indicator.degraded(details) : indicator.up(details);
+    const session: MayKnowDegraded<Key> = indicator;
+    const degraded = details.problems.length > 0 && session.degraded?.({ ...details });
+    return degraded || indicator.up(details);
   }
 }
