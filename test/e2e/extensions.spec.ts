@@ -101,8 +101,14 @@ describe('Interceptors', () => {
     expect(await handle.result()).toBe('done');
     expect(around.calls).toEqual([
       'run 1, 0 recoveries',
-      ...['outer work 1', 'inner work 1', 'body', 'outer left'],
-      ...['outer work 2', 'inner work 2', 'body', 'outer left'],
+      'outer work 1',
+      'inner work 1',
+      'body',
+      'outer left',
+      'outer work 2',
+      'inner work 2',
+      'body',
+      'outer left',
     ]);
   });
 
@@ -285,7 +291,7 @@ describe('A carried context', () => {
   });
 
   it('that its carrier cannot restore suspends the workflow before it has run', async () => {
-    jest.spyOn(UserCarrier.prototype, 'run').mockImplementation(() => undefined as never);
+    jest.spyOn(UserCarrier.prototype, 'run').mockReturnValue(undefined);
     const app = await apps.start();
     const ran: number[] = [];
     const handle = await user.run('bob', () => app.begin(() => ran.push(1)));

@@ -103,7 +103,8 @@ export class ContextCarriers {
     let result: Promise<T> | undefined;
     try {
       const value = typeof stored === 'string' ? stored : this.serializers.open(stored).text;
-      carrier.run(value, () => (result ??= work()));
+      const returned = carrier.run(value, () => (result ??= work()));
+      void Promise.resolve(returned).catch(() => undefined); // a promise of its own; what counts is that of the work
     } catch (error) {
       if (error instanceof ContextRestoreError) throw error; // of a carrier within
       result?.catch(() => undefined); // it is interrupted, and nobody waits for it any more
