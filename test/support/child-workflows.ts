@@ -163,6 +163,32 @@ export class Selling {
   }
 }
 
+/** Makes one deal, and tells which process has made it. */
+@Injectable()
+export class Dealing {
+  constructor(
+    @Inject(Ledger) private readonly ledger: Ledger,
+    private readonly points: StoppingPoints,
+    private readonly flow: WorkflowContext,
+  ) {}
+
+  @Workflow({ name: 'Dealing' })
+  async run(): Promise<number> {
+    return this.deal();
+  }
+
+  /** Stops at `deal made` before its commit, once the outside world knows of it. Nothing keeps a second row out. */
+  @Transaction({ timeoutMs: 60_000 })
+  async deal(): Promise<number> {
+    const { flow, ledger, points } = this;
+    await flow.prisma<PrismaClient>().$executeRaw`
+      INSERT INTO public.deals (workflow_id, pid) VALUES (${flow.workflowId}, ${process.pid}::integer)`;
+    await ledger.enter(flow.workflowId, 'deal');
+    await points.pass('deal made');
+    return process.pid;
+  }
+}
+
 /** Random programs of child processes leave word where their death does not reach. */
 @Injectable()
 export class LedgerTraces extends Traces {

@@ -168,7 +168,10 @@ export class PrismaWorkflowRepository implements WorkflowRepository {
     }
   }
 
-  async countUnfinished(names: readonly string[]): Promise<UnfinishedCounts> {
+  async countUnfinished(
+    names: readonly string[],
+    atMost: number = COUNT_LIMIT,
+  ): Promise<UnfinishedCounts> {
     interface Row {
       name: string;
       status: WorkflowStatus;
@@ -178,7 +181,7 @@ export class PrismaWorkflowRepository implements WorkflowRepository {
     const rows = await this.database.query<Row>(
       (client) => client.$queryRaw`
         SELECT name, status, workflows AS count, oldest
-          FROM dbos.count_workflows(${COUNTED}::text[], ${COUNT_LIMIT}::integer)`,
+          FROM dbos.count_workflows(${COUNTED}::text[], ${atMost}::integer)`,
     );
     const count = (status: WorkflowStatus): number =>
       rows.reduce((sum, row) => (row.status === status ? sum + row.count : sum), 0);
