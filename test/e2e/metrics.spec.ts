@@ -38,6 +38,14 @@ describe('An application that mounts no metrics', () => {
     expect(app.get(Engine).isRunning).toBe(true);
   });
 
+  it('counts nothing once it was closed, whoever still asks', async () => {
+    const app = await apps.start();
+    const metrics = app.get(DbosMetrics);
+    await app.close();
+    await metrics.prometheus();
+    expect(channel('nestjs-dbos:workflow.end').hasSubscribers).toBe(false);
+  });
+
   it('counts from its first question on', async () => {
     const app = await apps.start();
     await scrape(app);
@@ -139,7 +147,7 @@ describe('The metrics for Prometheus', () => {
     expect(values(samples, 'dbos_workflow_stranded', 'workflow')).toEqual({
       'Gone "for\\good"': 1,
     });
-    expect(values(samples, 'dbos_problems', 'reason')).toEqual({ stranded: 1 });
+    expect(values(samples, 'dbos_problems', 'reason')).toMatchObject({ stranded: 1 });
     await app.workflows.delete('lost');
   });
 

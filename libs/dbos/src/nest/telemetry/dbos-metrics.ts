@@ -11,6 +11,7 @@ import { PrometheusMetrics } from './prometheus.js';
 export class DbosMetrics {
   private readonly metrics = new PrometheusMetrics();
   private stop: (() => void) | undefined;
+  private isClosed = false;
 
   constructor(
     private readonly engine: Engine,
@@ -22,6 +23,7 @@ export class DbosMetrics {
    * the engine does without the price of it.
    */
   collect(): void {
+    if (this.isClosed) return; // a scrape may still come while the application ends
     this.stop ??= hear(this.engine.diagnostics.engineId, countedEvents(this.metrics), (error) =>
       new Logger('Dbos').warn('An event could not be counted', { error: String(error) }),
     );
@@ -35,6 +37,7 @@ export class DbosMetrics {
 
   /** Counts no more; for the end of the application. */
   close(): void {
+    this.isClosed = true;
     this.stop?.();
     this.stop = undefined;
   }
