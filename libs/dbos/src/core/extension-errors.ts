@@ -45,3 +45,16 @@ export class ContextRestoreError extends RunInterruptedError {
     );
   }
 }
+
+/** The stored arguments of a workflow were made with a codec or a key that is missing here. The workflow is suspended. */
+export class SealedArgumentsError extends RunInterruptedError {
+  readonly code = 'DBOS_ARGUMENTS_SEALED';
+
+  constructor(workflowId: string, workflowName: string, cause: unknown) {
+    super(
+      `The stored arguments of workflow "${workflowId}" (${workflowName}) cannot be read: ${describeError(cause)} ` +
+        'The workflow is suspended; deploy what wrote them, then resume.',
+      { cause },
+    );
+  }
+}

@@ -162,7 +162,7 @@ export class Dispatcher extends Loop {
       for (const queue of offers) this.offers.add(queue);
       throw error;
     });
-    if (this.halted) return this.giveBack();
+    if (this.halted) return this.giveBack(answer.claimed);
     return this.goOnFrom(answer, { executorId, limit, offers });
   }
 
@@ -195,10 +195,16 @@ export class Dispatcher extends Loop {
     return this.pauseMs;
   }
 
-  /** The answer came after the halt: nothing begins here any more, and others need not wait for the hand-over. */
-  private async giveBack(): Promise<void> {
-    this.mayHaveStrays = true;
-    await this.requeueStrays();
+  /**
+   * The answer came after the halt: nothing begins here any more, and others need not wait for the hand-over. Just these go
+   * back: in a look for strays what a running workflow starts meanwhile would be left to others, and it would wait for them.
+   */
+  private async giveBack(claimed: readonly ClaimedWorkflow[]): Promise<void> {
+    const { repository, identity, executor } = this.parts;
+    const only = claimed.map(({ id }) => id).filter((id) => !executor.isRunning(id));
+    const executorIds = [identity.id];
+    if (only.length > 0)
+      await repository.queues.requeue({ executorIds, only, countsAsRecovery: false });
     this.parts.notifier.notify('work');
   }
 

@@ -7,10 +7,9 @@ import {
   RecoveryAttemptsExceededError,
   RowRefusedError,
   RunCancelledError,
-  UnreadableArgumentsError,
   type RunInterruptedError,
 } from '../core/errors.js';
-import { ContextRestoreError } from '../core/extension-errors.js';
+import { ContextRestoreError, SealedArgumentsError } from '../core/extension-errors.js';
 import type { Logger } from '../core/logger.js';
 import { loggable } from '../core/redaction.js';
 import { isForRedeploy } from '../core/redeploy.js';
@@ -37,6 +36,7 @@ import type { RecoveryLog } from './recovery-log.js';
 import type { WorkflowDefinition, WorkflowRegistry } from './registry.js';
 import type { RunScopes } from './run-scope.js';
 import type { Slots } from './slots.js';
+import { storedArguments } from './stored-arguments.js';
 import { BranchClosedError } from './step-sequence.js';
 import { WorkflowRun, type RunHost } from './workflow-run.js';
 
@@ -244,6 +244,7 @@ export class Executor implements RunHost {
       const result = await this.invoke(run, definition, claimed);
       outcome = this.codec.succeeded(result, `result of ${run.name}`);
     } catch (error) {
+      if (error instanceof SealedArgumentsError) run.interrupt(error);
       failed(run.diagnosed, error);
       outcome = this.codec.failed(error);
     }
@@ -284,7 +285,7 @@ export class Executor implements RunHost {
     claimed: OwnedWorkflow,
   ): Promise<unknown> {
     const { scopes, carriers, interceptors } = this.parts;
-    const args = this.argumentsOf(run, claimed);
+    const args = storedArguments(this.codec.serializers, claimed);
     const scope = { run, sequence: run.root };
     const body = (): unknown => scopes.enter(scope, () => invoke(...args));
     try {
@@ -300,16 +301,6 @@ export class Executor implements RunHost {
       if (error instanceof ContextRestoreError) throw run.interrupt(error);
       run.assertHistoryUsed(run.root, error);
       throw error;
-    }
-  }
-
-  private argumentsOf(run: WorkflowRun, { id, name, input }: ClaimedWorkflow): unknown[] {
-    try {
-      const args = this.codec.serializers.decode(input);
-      if (Array.isArray(args)) return args;
-      throw new TypeError('They are not a list.');
-    } catch (error) {
-      throw run.interrupt(new UnreadableArgumentsError(id, name, error));
     }
   }
 

@@ -84,6 +84,7 @@ export class PrismaQueueRepository implements QueueRepository {
   requeue({
     executorIds,
     except = [],
+    only,
     before,
     countsAsRecovery,
   }: Requeue): Promise<Array<{ id: string; name: string }>> {
@@ -99,6 +100,7 @@ export class PrismaQueueRepository implements QueueRepository {
                   WHERE orphan.status = 'PENDING'
                     AND orphan.executor_id = ANY(${[...executorIds]}::text[])
                     AND orphan.id <> ALL(${[...except]}::text[])
+                    AND (${only === undefined} OR orphan.id = ANY(${[...(only ?? [])]}::text[]))
                     AND orphan.updated_at <= coalesce(${before ?? null}::timestamptz, 'infinity')
                   LIMIT ${BATCH_SIZE}
                     FOR NO KEY UPDATE SKIP LOCKED))

@@ -54,6 +54,8 @@ export interface Requeue {
   readonly executorIds: readonly string[];
   /** Workflows that these executors own and are running; they stay. */
   readonly except?: readonly string[];
+  /** No others than these. Default: all. */
+  readonly only?: readonly string[];
   /**
    * Only what has been theirs since before this moment, by the database's clock. A sending of the statement that was
    * given up may still come late, and must not take what was started meanwhile.
