@@ -26,7 +26,7 @@ import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { writeActive, writeHistory, type ActiveRows } from '../support/history.js';
 import { GROWING, TableReads, type Reads } from '../support/table-reads.js';
 
-const LARGE = Number(process.env['GROWTH_WORKFLOWS'] ?? 200_000);
+const LARGE = Number(process.env['GROWTH_WORKFLOWS'] ?? 100_000);
 const EXPLAIN = process.env['GROWTH_EXPLAIN'] !== undefined;
 const FIGURES = process.env['GROWTH_FIGURES'] !== undefined;
 /** A million workflows take a few minutes. */

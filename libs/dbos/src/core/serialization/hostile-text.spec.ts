@@ -7,7 +7,7 @@ const serializers = new SerializerSet();
 
 /** `FUZZ_RUNS=20000 FUZZ_SEED=…` for more of it, or for the seed that a failure has printed. */
 const FUZZ = {
-  numRuns: Number(process.env['FUZZ_RUNS'] ?? 5_000),
+  numRuns: Number(process.env['FUZZ_RUNS'] ?? 1_500),
   ...(process.env['FUZZ_SEED'] && { seed: Number(process.env['FUZZ_SEED']) }),
 };
 
