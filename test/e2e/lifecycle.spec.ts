@@ -1,5 +1,4 @@
 // When an application starts: nothing runs before every hook has finished, and nothing is held up by what runs.
-import { setTimeout as delay } from 'node:timers/promises';
 import {
   Controller,
   Get,
@@ -15,7 +14,7 @@ import {
 } from '@nestjs/common';
 import { WorkflowService } from 'nestjs-dbos';
 import request from 'supertest';
-import { begun, Errand, ErrandApps, Journal, SLOW_MS } from '../support/errand-apps.js';
+import { begun, Errand, ErrandApps, Journal } from '../support/errand-apps.js';
 import { eventually } from '../support/eventually.js';
 import type { NestAppSettings } from '../support/nest-app.js';
 
@@ -34,12 +33,12 @@ describe('The start of an application', () => {
   function slowHooks(journal: Journal): Type {
     class Slow implements OnModuleInit, OnApplicationBootstrap {
       async onModuleInit(): Promise<void> {
-        await delay(SLOW_MS / 4);
+        await apps.timeForMuch();
         journal.note('initialised');
       }
 
       async onApplicationBootstrap(): Promise<void> {
-        await delay(SLOW_MS);
+        await apps.timeForMuch();
         journal.note('bootstrapped');
       }
     }
@@ -245,7 +244,7 @@ describe('The start of an application', () => {
     @Injectable()
     class Failing implements OnApplicationBootstrap {
       async onApplicationBootstrap(): Promise<void> {
-        await delay(SLOW_MS);
+        await apps.timeForMuch();
         throw new Error('no licence');
       }
     }

@@ -8,10 +8,11 @@ import {
   Errand,
   ErrandApps,
   inFirstStep,
-  SLOW_MS,
+  Journal,
   type ErrandApp,
 } from '../support/errand-apps.js';
 import { eventually } from '../support/eventually.js';
+import { startGatedApp } from '../support/gated-app.js';
 
 describe('A shutdown', () => {
   let apps: ErrandApps;
@@ -63,6 +64,41 @@ describe('A shutdown', () => {
     expect(await result).toBe('second');
   });
 
+  it('B40: begins a child that is started while what a late claim took is given back', async () => {
+    const journal = new Journal();
+    journal.shut('first');
+    const app = await startGatedApp({
+      url: apps.url,
+      providers: [{ provide: Journal, useValue: journal }, Errand],
+      options: { shutdown: { drainMs: 50_000 } },
+    });
+    const handle = await app.workflows.start(Errand).parent();
+    await journal.until('first begins');
+    const sent = app.gates.hold('claim_workflows', 'unsent');
+    await sent.reached;
+    await apps.observer.$executeRaw`
+      INSERT INTO dbos.workflows (id, name, status, serialization, input)
+      VALUES ('B40 taken', 'Errand.run', 'ENQUEUED', 'json', '[]')`;
+    const claim = app.gates.hold('claim_workflows', 'committed');
+    sent.open();
+    await claim.reached;
+    const givingBack = app.gates.hold('orphan.executor_id', 'unsent');
+    const closing = app.close();
+    await eventually(() => expect(app.get(Engine).isRunning).toBe(false));
+
+    claim.open();
+    await givingBack.reached;
+    journal.open('first');
+
+    expect(await handle.result()).toBe('second');
+    givingBack.open();
+    await closing;
+    expect(
+      await apps.observer
+        .$queryRaw`SELECT status, executor_id FROM dbos.workflows WHERE id = 'B40 taken'`,
+    ).toEqual([{ status: 'ENQUEUED', executor_id: null }]);
+  });
+
   it('B40: claims nothing new during the drain, although there are free slots', async () => {
     const first = await apps.start({ options: { maxConcurrentWorkflows: 2 } });
     first.journal.shut('deaf');
@@ -73,7 +109,7 @@ describe('A shutdown', () => {
     const draining = first.app.get(Engine).shutdown({ drainMs: 10_000 });
     first.journal.open('deaf');
     await ending.result();
-    await delay(SLOW_MS); // time enough for a claim to be made and its first step to begin
+    await apps.timeForMuch(); // time enough for a claim to be made and its first step to begin
     first.journal.open('first');
     await draining;
 

@@ -1,5 +1,4 @@
 // When an application ends: nothing begins any more, what is at work may end, and the rest goes on elsewhere.
-import { setTimeout as delay } from 'node:timers/promises';
 import {
   Global,
   Injectable,
@@ -20,7 +19,6 @@ import {
   ErrandApps,
   inFirstStep,
   Journal,
-  SLOW_MS,
 } from '../support/errand-apps.js';
 import { eventually } from '../support/eventually.js';
 import { startGatedApp } from '../support/gated-app.js';
@@ -59,7 +57,7 @@ describe('The end of an application', () => {
     class SlowToDestroy implements OnModuleDestroy {
       async onModuleDestroy(): Promise<void> {
         destroying.resolve();
-        await delay(SLOW_MS);
+        await apps.timeForMuch();
       }
     }
     const first = await apps.start({ providers: [SlowToDestroy] }, journal);
@@ -149,9 +147,9 @@ describe('The end of an application', () => {
 
     const closing = nestApp.close();
     // Either it leaves with the heartbeat under way, or it waits for that first.
-    await Promise.race([leaving.reached, delay(SLOW_MS)]);
+    await Promise.race([leaving.reached, apps.timeForMuch()]);
     heartbeat.open();
-    await delay(SLOW_MS);
+    await apps.timeForMuch();
     leaving.open();
     await closing;
 
@@ -209,7 +207,7 @@ describe('The end of an application', () => {
     await inFirstStep(first, `destroyed ${_where}`);
 
     const closing = first.app.close();
-    await delay(SLOW_MS / 2);
+    await apps.timeForMuch();
     journal.open('first');
     await closing;
 
@@ -286,7 +284,7 @@ describe('The end of an application', () => {
       await inFirstStep(first, `prisma ${where}`);
 
       const closing = first.app.close();
-      await delay(SLOW_MS / 2);
+      await apps.timeForMuch();
       journal.open('first');
       await closing;
 

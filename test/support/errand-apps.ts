@@ -8,9 +8,6 @@ import { createTestDatabase, type TestDatabase } from './database.js';
 import { createNestApp, openPrisma, type NestApp, type NestAppSettings } from './nest-app.js';
 import { startTestApp } from './test-app.js';
 
-/** Many times what the engine needs from its launch to the first step body. */
-export const SLOW_MS = 80;
-
 /** What a shutdown may take without a database: grace, unwinding, 5 s for the hand-over, and a slow machine. */
 export const BOUND_MS = 20_000;
 
@@ -176,6 +173,14 @@ export class ErrandApps {
     await dying.workflows.start(Errand, { workflowId }).run();
     await journal.until('first begins');
     await dying.kill();
+  }
+
+  /**
+   * Time enough for what must not happen to have happened: many times the round trips to the database that the engine needs
+   * from its launch to the first step body, on this machine as it is just now.
+   */
+  async timeForMuch(): Promise<void> {
+    for (let trips = 0; trips < 100; trips += 1) await this.observer.$queryRaw`SELECT 1 AS one`;
   }
 
   /** After each test, whatever state it has left them in: what is unfinished must not be taken up by the next. */

@@ -7,7 +7,8 @@ ALTER TABLE dbos.workflows
   ADD COLUMN deduplication_id text        COLLATE "C",
   ADD COLUMN failures         integer     NOT NULL DEFAULT 0,     -- runs that failed and were tried again
   ADD COLUMN debounce_key     text        COLLATE "C",            -- while further calls may still replace the input
-  ADD COLUMN debounce_until   timestamptz;                        -- the latest moment to which they may put it off
+  ADD COLUMN debounce_until   timestamptz,                        -- the latest moment to which they may put it off
+  ADD COLUMN context          jsonb;                              -- what it takes along, by the names of carriers
 
 -- What waits, in the order in which it is claimed. A row is in one of the two.
 DROP INDEX dbos.workflows_enqueued_idx;

@@ -585,11 +585,11 @@ BEGIN
     END IF;
 
     -- The epoch makes the first run of a fork read its history.
-    INSERT INTO dbos.workflows AS w (id, name, status, epoch, application_version, attributes, serialization, input, queue,
-                                     priority, partition_key, timeout_ms, deadline, forked_from)
+    INSERT INTO dbos.workflows AS w (id, name, status, epoch, application_version, attributes, context, serialization, input,
+                                     queue, priority, partition_key, timeout_ms, deadline, forked_from)
     VALUES (line.id, origin.name, 'ENQUEUED', CASE WHEN first = 0 THEN 0 ELSE 1 END,
-            coalesce(line.application_version, origin.application_version), origin.attributes, origin.serialization,
-            origin.input,
+            coalesce(line.application_version, origin.application_version), origin.attributes, origin.context,
+            origin.serialization, origin.input,
             CASE WHEN line.placement IS NULL THEN origin.queue ELSE line.placement->>'queue' END,
             coalesce((line.placement->>'priority')::integer, origin.priority),
             CASE WHEN line.placement IS NULL THEN origin.partition_key ELSE line.placement->>'partition_key' END,
