@@ -64,7 +64,8 @@ describe('A shutdown', () => {
     expect(await result).toBe('second');
   });
 
-  it('B40: begins a child that is started while what a late claim took is given back', async () => {
+  /** A parent in its first step, in an application that is draining while its last claim, which took something, is on its way. */
+  async function drainingWithLateClaim() {
     const journal = new Journal();
     journal.shut('first');
     const app = await startGatedApp({
@@ -82,9 +83,14 @@ describe('A shutdown', () => {
     const claim = app.gates.hold('claim_workflows', 'committed');
     sent.open();
     await claim.reached;
-    const givingBack = app.gates.hold('orphan.executor_id', 'unsent');
     const closing = app.close();
     await eventually(() => expect(app.get(Engine).isRunning).toBe(false));
+    return { app, journal, handle, claim, closing };
+  }
+
+  it('B40: begins a child that is started while what a late claim took is given back', async () => {
+    const { app, journal, handle, claim, closing } = await drainingWithLateClaim();
+    const givingBack = app.gates.hold('orphan.executor_id', 'unsent');
 
     claim.open();
     await givingBack.reached;
@@ -97,6 +103,25 @@ describe('A shutdown', () => {
       await apps.observer
         .$queryRaw`SELECT status, executor_id FROM dbos.workflows WHERE id = 'B40 taken'`,
     ).toEqual([{ status: 'ENQUEUED', executor_id: null }]);
+  });
+
+  it('B40: gives back what a late claim took, and nothing that runs', async () => {
+    const { app, journal, handle, claim, closing } = await drainingWithLateClaim();
+    const givenBack = app.gates.hold('orphan.executor_id', 'committed');
+
+    claim.open();
+    await givenBack.reached;
+
+    expect(
+      await apps.observer
+        .$queryRaw`SELECT id, status FROM dbos.workflows ORDER BY id = 'B40 taken'`,
+    ).toEqual([
+      { id: handle.workflowId, status: 'PENDING' },
+      { id: 'B40 taken', status: 'ENQUEUED' },
+    ]);
+    givenBack.open();
+    journal.open('first');
+    await closing;
   });
 
   it('B40: claims nothing new during the drain, although there are free slots', async () => {
