@@ -1,9 +1,6 @@
 // Deadlines, cancellation, resumption and forks over real processes: killed ones, frozen ones, and those that wake up.
-import { ChildApp } from '../support/child-app.js';
-import type { ChildSettings } from '../support/child-protocol.js';
-import { createTestDatabase, type TestDatabase } from '../support/database.js';
+import { useChildApps } from '../support/child-apps.js';
 import { eventually } from '../support/eventually.js';
-import { Ledger } from '../support/ledger.js';
 import { randomFrom } from '../support/random.js';
 
 const SEED = Number(process.env['TEST_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
@@ -16,32 +13,7 @@ const ROUNDS = 12;
 /** Processes take seconds to come up on a busy machine. */
 const CHAOS_MS = 90_000;
 
-let database: TestDatabase;
-let ledger: Ledger;
-const children: ChildApp[] = [];
-
-beforeAll(async () => {
-  database = await createTestDatabase();
-  ledger = await Ledger.open(database.url);
-  await ledger.create();
-});
-
-afterEach(async () => {
-  await Promise.all(children.splice(0).map((child) => child.kill()));
-  await ledger.query('TRUNCATE dbos.workflows, dbos.steps, public.test_ledger');
-});
-
-afterAll(async () => {
-  await ledger.close();
-  await database.drop();
-});
-
-async function start(settings: Partial<ChildSettings> = {}): Promise<ChildApp> {
-  const child = ChildApp.begin({ url: database.url, session: true, ...settings });
-  children.push(child);
-  await child.isReady();
-  return child;
-}
+const apps = useChildApps({ session: true });
 
 interface Row {
   status: string;
@@ -52,7 +24,7 @@ interface Row {
 }
 
 async function rowOf(id: string): Promise<Row> {
-  const [row] = await ledger.query<Row & Record<string, unknown>>(
+  const [row] = await apps.ledger.query<Row & Record<string, unknown>>(
     'SELECT status, cancel_reason, deadline, completed_at, epoch FROM dbos.workflows WHERE id = $1',
     [id],
   );
@@ -61,7 +33,7 @@ async function rowOf(id: string): Promise<Row> {
 
 /** The recorded steps of a workflow, with the epochs of the runs that recorded them. */
 async function stepsOf(id: string): Promise<Array<{ step_id: string; epoch: number }>> {
-  return ledger.query(
+  return apps.ledger.query(
     'SELECT step_id, epoch FROM dbos.steps WHERE workflow_id = $1 ORDER BY step_id',
     [id],
   );
@@ -69,8 +41,8 @@ async function stepsOf(id: string): Promise<Array<{ step_id: string; epoch: numb
 
 describe('A deadline', () => {
   it('B33: passes on time although the owner was killed', async () => {
-    const [owner] = [await start()];
-    const other = await start({ options: { runWorkflows: false } });
+    const [owner] = [await apps.start()];
+    const other = await apps.start({ options: { runWorkflows: false } });
     await owner.stopAt('step 1 begun');
     await owner.startWithin(2_500, 'FiveSteps', 'orphan');
     await owner.reached('step 1 begun');
@@ -87,8 +59,8 @@ describe('A deadline', () => {
   });
 
   it('B33: passes for a frozen owner, which can write nothing when it wakes', async () => {
-    const owner = await start();
-    const other = await start({ options: { runWorkflows: false } });
+    const owner = await apps.start();
+    const other = await apps.start({ options: { runWorkflows: false } });
     await owner.stopAt('step 1 done');
     await owner.startWithin(2_500, 'FiveSteps', 'frozen');
     await owner.reached('step 1 done');
@@ -102,18 +74,18 @@ describe('A deadline', () => {
     await expect(owner.result('frozen')).rejects.toMatchObject({ code: 'DBOS_WORKFLOW_CANCELLED' });
     expect(await rowOf('frozen')).toMatchObject({ status: 'CANCELLED', completed_at });
     expect(await stepsOf('frozen')).toHaveLength(1);
-    expect(await ledger.counts('frozen')).toEqual({ 'step 0': 1, 'step 1': 1 });
+    expect(await apps.ledger.counts('frozen')).toEqual({ 'step 0': 1, 'step 1': 1 });
   });
 });
 
 describe('A cancellation', () => {
   it('B28: takes the workflow from a frozen owner; resumed it goes on elsewhere, and the owner is too late', async () => {
-    const owner = await start({ options: { listen: [] } });
+    const owner = await apps.start({ options: { listen: [] } });
     await owner.stopAt('step 1 done');
     await owner.startWorkflow('FiveSteps', 'moved');
     await owner.reached('step 1 done');
     owner.freeze();
-    const other = await start();
+    const other = await apps.start();
     await other.cancel('moved');
     await other.resume('moved');
     expect(await other.result('moved')).toBe(RESULT);
@@ -125,7 +97,7 @@ describe('A cancellation', () => {
     expect(await owner.result('moved')).toBe(RESULT);
     expect(await stepsOf('moved')).toEqual(steps);
     expect(steps.map(({ epoch }) => epoch)).toEqual([1, 2, 2, 2, 2]);
-    expect(await ledger.counts('moved')).toMatchObject({ 'step 0': 1, 'step 2': 1 });
+    expect(await apps.ledger.counts('moved')).toMatchObject({ 'step 0': 1, 'step 2': 1 });
   });
 
   it(
@@ -134,30 +106,30 @@ describe('A cancellation', () => {
       const random = randomFrom(SEED);
       const pick = <T>(from: readonly T[]): T => from[Math.floor(random() * from.length)]!;
       const ids = Array.from({ length: 6 }, (_, index) => `life ${index}`);
-      await Promise.all([start(), start()]);
-      await Promise.all(ids.map((id) => pick(children).startWorkflow('Ticking', id, 12, 25)));
+      await Promise.all([apps.start(), apps.start()]);
+      await Promise.all(ids.map((id) => pick(apps.children).startWorkflow('Ticking', id, 12, 25)));
 
       const settled: Array<{ id: string; tick: string; bodies: number }> = [];
       for (let round = 0; round < ROUNDS; round += 1) {
         const id = pick(ids);
-        await pick(children).cancel(id);
+        await pick(apps.children).cancel(id);
         const recorded = (await stepsOf(id)).map(({ step_id }) => Number(step_id));
         expect(recorded.toSorted((one, other) => one - other)).toEqual(recorded.map((_, n) => n));
-        const bodies = await ledger.counts(id);
+        const bodies = await apps.ledger.counts(id);
         for (const step of recorded)
           settled.push({ id, tick: `tick ${step}`, bodies: bodies[`tick ${step}`]! });
         if (round === ROUNDS / 2) {
-          await children.shift()!.kill();
-          await start();
+          await apps.children.shift()!.kill();
+          await apps.start();
         }
-        await pick(children).resume(id);
+        await pick(apps.children).resume(id);
       }
 
-      const results = await Promise.all(ids.map((id) => children[0]!.result(id)));
+      const results = await Promise.all(ids.map((id) => apps.children[0]!.result(id)));
       expect(results).toEqual(ids.map(() => 66));
       for (const id of ids) expect(await stepsOf(id)).toHaveLength(12);
       for (const { id, tick, bodies } of settled)
-        expect([id, tick, (await ledger.counts(id))[tick]]).toEqual([id, tick, bodies]);
+        expect([id, tick, (await apps.ledger.counts(id))[tick]]).toEqual([id, tick, bodies]);
     },
     CHAOS_MS,
   );
@@ -169,8 +141,8 @@ describe('A fork', () => {
     async (moment) => {
       const origin = `origin ${moment}`;
       const options = { from: 3, workflowId: `fork ${moment}` };
-      const caller = await start({ options: { runWorkflows: false } });
-      const runner = await start();
+      const caller = await apps.start({ options: { runWorkflows: false } });
+      const runner = await apps.start();
       await runner.startWorkflow('FiveSteps', origin);
       await runner.result(origin);
       await caller.stopAt(`fork ${moment}`);
@@ -182,9 +154,9 @@ describe('A fork', () => {
       expect(await runner.fork(origin, options)).toBe(options.workflowId);
 
       expect(await runner.result(options.workflowId)).toBe(RESULT);
-      expect(await ledger.counts(options.workflowId)).toEqual({ 'step 3': 1, 'step 4': 1 });
-      expect(Object.keys(await ledger.counts(origin))).toEqual(FIVE);
-      const actions = await ledger.query(
+      expect(await apps.ledger.counts(options.workflowId)).toEqual({ 'step 3': 1, 'step 4': 1 });
+      expect(Object.keys(await apps.ledger.counts(origin))).toEqual(FIVE);
+      const actions = await apps.ledger.query(
         'SELECT action FROM dbos.workflow_actions WHERE workflow_id = $1',
         [origin],
       );
@@ -193,7 +165,7 @@ describe('A fork', () => {
   );
 
   it('B59: that is killed while it runs goes on from what it had recorded itself', async () => {
-    const runner = await start();
+    const runner = await apps.start();
     await runner.startWorkflow('FiveSteps', 'origin');
     await runner.result('origin');
     await runner.stopAt('step 4 begun');
@@ -201,10 +173,10 @@ describe('A fork', () => {
     await runner.reached('step 4 begun');
 
     await runner.kill();
-    const heir = await start();
+    const heir = await apps.start();
 
     expect(await heir.result('fork')).toBe(RESULT);
-    expect(await ledger.counts('fork')).toEqual({ 'step 2': 1, 'step 3': 1, 'step 4': 1 });
+    expect(await apps.ledger.counts('fork')).toEqual({ 'step 2': 1, 'step 3': 1, 'step 4': 1 });
     await eventually(async () => expect((await rowOf('fork')).epoch).toBe(3));
   });
 });

@@ -1,11 +1,10 @@
 // Failover between live processes: killed ones, frozen ones, replaced ones, behind a pooler, and with clocks that disagree.
 //
 // FAILOVER_ROUNDS=10 for figures; they are printed as they are found.
-import { ChildApp } from '../support/child-app.js';
+import type { ChildApp } from '../support/child-app.js';
+import { useChildApps } from '../support/child-apps.js';
 import type { ChildSettings } from '../support/child-protocol.js';
-import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { eventually } from '../support/eventually.js';
-import { Ledger } from '../support/ledger.js';
 import { PgBouncer } from '../support/pgbouncer.js';
 
 const ROUNDS = Number(process.env['FAILOVER_ROUNDS'] ?? 1);
@@ -20,51 +19,17 @@ const SLACK_MS = 8_000;
 /** Processes take seconds to come up on a busy machine. */
 const ROUND_MS = 60_000;
 
-let database: TestDatabase;
-let ledger: Ledger;
-const children: ChildApp[] = [];
-
-beforeAll(async () => {
-  database = await createTestDatabase();
-  ledger = await Ledger.open(database.url);
-  await ledger.create();
-});
-
-afterEach(async () => {
-  await Promise.all(children.splice(0).map((child) => child.kill()));
-  await ledger.query('TRUNCATE dbos.workflows, dbos.steps, dbos.executors, public.test_ledger');
-});
-
-afterAll(async () => {
-  await ledger.close();
-  await database.drop();
-});
-
-async function start(settings: Partial<ChildSettings> = {}): Promise<ChildApp> {
-  const child = ChildApp.begin({ url: database.url, ...settings });
-  children.push(child);
-  await child.isReady();
-  return child;
-}
-
-function startMany(settings: ReadonlyArray<Partial<ChildSettings>>): Promise<ChildApp[]> {
-  return Promise.all(settings.map((each) => start(each)));
-}
-
-async function kill(child: ChildApp): Promise<void> {
-  children.splice(children.indexOf(child), 1);
-  await child.kill();
-}
+const apps = useChildApps();
 
 async function databaseNow(): Promise<number> {
-  const [row] = await ledger.query<{ now: Date }>('SELECT clock_timestamp() AS now');
+  const [row] = await apps.ledger.query<{ now: Date }>('SELECT clock_timestamp() AS now');
   return row!.now.getTime();
 }
 
 /** Free locks say something once the server has run for a lease: until then their holders may not be back. */
 async function serverHasRunFor(leaseMs: number): Promise<void> {
   await eventually(async () => {
-    const [row] = await ledger.query<{ ms: number }>(
+    const [row] = await apps.ledger.query<{ ms: number }>(
       'SELECT extract(epoch FROM clock_timestamp() - pg_postmaster_start_time())::float8 * 1000 AS ms',
     );
     expect(row!.ms).toBeGreaterThan(leaseMs);
@@ -79,7 +44,9 @@ async function standingAtThird(child: ChildApp, ids: readonly string[]): Promise
   await child.stopAt('step 2 begun');
   await Promise.all(ids.map((id) => child.startWorkflow('FiveSteps', id)));
   await eventually(async () => {
-    const rows = await ledger.query('SELECT FROM dbos.steps WHERE workflow_id = ANY ($1)', [ids]);
+    const rows = await apps.ledger.query('SELECT FROM dbos.steps WHERE workflow_id = ANY ($1)', [
+      ids,
+    ]);
     expect(rows).toHaveLength(2 * ids.length);
   });
 }
@@ -88,9 +55,9 @@ async function standingAtThird(child: ChildApp, ids: readonly string[]): Promise
 async function failOver(victim: ChildApp, ids: readonly string[]): Promise<number> {
   await standingAtThird(victim, ids);
   const diedAt = await databaseNow();
-  await kill(victim);
-  for (const id of ids) expect(await children[0]!.result(id)).toBe(RESULT);
-  const entries = await ledger.entries();
+  await apps.kill(victim);
+  for (const id of ids) expect(await apps.children[0]!.result(id)).toBe(RESULT);
+  const entries = await apps.ledger.entries();
   const thirds = entries.filter(
     ({ workflowId, step }) => step === 'step 2' && ids.includes(workflowId),
   );
@@ -112,13 +79,13 @@ describe('kill -9 of one of three executors', () => {
   ] as const)(
     'hands its workflows to the others %s',
     async (_, settings, boundMs) => {
-      await startMany([settings, settings]);
+      await apps.startMany([settings, settings]);
       if ('session' in settings) await serverHasRunFor(settings.leaseMs);
       const times: number[] = [];
       for (let round = 0; round < ROUNDS; round += 1) {
         const ids = idsOf(`round ${round}`, 10);
-        times.push(await failOver(await start(settings), ids));
-        for (const id of ids) expect(await ledger.counts(id)).toEqual(FIVE_ONCE);
+        times.push(await failOver(await apps.start(settings), ids));
+        for (const id of ids) expect(await apps.ledger.counts(id)).toEqual(FIVE_ONCE);
       }
       tell(
         'session' in settings ? 'failover with sessions' : `failover by leases of ${LEASE_MS} ms`,
@@ -136,21 +103,21 @@ describe('kill -9 of one of three executors', () => {
         process.stdout.write('not run: there is no pgbouncer on this machine\n');
         return;
       }
-      const bouncer = await PgBouncer.start(database.url, 20);
+      const bouncer = await PgBouncer.start(apps.url, 20);
       const settings = {
         url: bouncer.url,
-        ledgerUrl: database.url,
+        ledgerUrl: apps.url,
         session: true,
         leaseMs: LEASE_MS,
       };
       try {
-        const [survivor, victim] = await startMany([settings, settings]);
+        const [survivor, victim] = await apps.startMany([settings, settings]);
         await eventually(() => expect(survivor!.log).toContain('transaction-mode pooler'));
         const ids = idsOf('pooled', 10);
         expect(await failOver(victim!, ids)).toBeLessThan(LEASE_MS + SLACK_MS);
-        for (const id of ids) expect(await ledger.counts(id)).toEqual(FIVE_ONCE);
+        for (const id of ids) expect(await apps.ledger.counts(id)).toEqual(FIVE_ONCE);
       } finally {
-        await Promise.all(children.splice(0).map((child) => child.kill()));
+        await apps.killAll();
         await bouncer.stop();
       }
     },
@@ -162,15 +129,15 @@ describe('A process that was frozen beyond its lease', () => {
   it(
     'writes nothing of what it had under way once it wakes',
     async () => {
-      const survivor = await start({ leaseMs: LEASE_MS });
+      const survivor = await apps.start({ leaseMs: LEASE_MS });
       let refused = 0;
       for (let round = 0; round < ROUNDS; round += 1) {
-        const zombie = await start({ leaseMs: LEASE_MS });
+        const zombie = await apps.start({ leaseMs: LEASE_MS });
         await zombie.stopAt('step 1 done');
         const ids = idsOf(`zombie ${round}`, 10);
         await Promise.all(ids.map((id) => zombie.startWorkflow('FiveSteps', id)));
         await eventually(async () => {
-          const bodies = await ledger.entries();
+          const bodies = await apps.ledger.entries();
           expect(
             bodies.filter(({ pid, step }) => pid === zombie.pid && step === 'step 1'),
           ).toHaveLength(10);
@@ -185,7 +152,7 @@ describe('A process that was frozen beyond its lease', () => {
         for (const id of ids) expect(await zombie.result(id)).toBe(RESULT);
         expect(await written(ids)).toEqual(before);
         refused += ids.length;
-        await kill(zombie);
+        await apps.kill(zombie);
       }
       process.stdout.write(`zombies: ${refused} of ${refused} checkpoints refused\n`);
     },
@@ -195,11 +162,11 @@ describe('A process that was frozen beyond its lease', () => {
   /** All that is on record of these workflows. */
   async function written(ids: readonly string[]): Promise<unknown> {
     return {
-      workflows: await ledger.query(
+      workflows: await apps.ledger.query(
         'SELECT * FROM dbos.workflows WHERE id = ANY ($1) ORDER BY id',
         [ids],
       ),
-      steps: await ledger.query(
+      steps: await apps.ledger.query(
         'SELECT * FROM dbos.steps WHERE workflow_id = ANY ($1) ORDER BY workflow_id, step_id',
         [ids],
       ),
@@ -212,29 +179,29 @@ describe('A rolling restart', () => {
     'strands nothing, repeats no body and counts no recovery',
     async () => {
       const settings = { session: true, options: { shutdown: { graceMs: 10_000 } } };
-      await startMany([settings, settings, settings]);
+      await apps.startMany([settings, settings, settings]);
       const ids = idsOf('rolled', 24);
       await Promise.all(
-        ids.map((id, index) => children[index % 3]!.startWorkflow('Ticking', id, 30, 40)),
+        ids.map((id, index) => apps.children[index % 3]!.startWorkflow('Ticking', id, 30, 40)),
       );
 
-      for (const old of children.slice()) {
-        await start(settings);
-        children.splice(children.indexOf(old), 1);
+      for (const old of apps.children.slice()) {
+        await apps.start(settings);
+        apps.children.splice(apps.children.indexOf(old), 1);
         expect(await old.close()).toBe('SIGTERM'); // Nest ends a process by the signal itself
       }
 
-      for (const id of ids) expect(await children[0]!.result(id)).toBe((29 * 30) / 2);
+      for (const id of ids) expect(await apps.children[0]!.result(id)).toBe((29 * 30) / 2);
       for (const id of ids)
-        expect(await ledger.counts(id)).toEqual(
+        expect(await apps.ledger.counts(id)).toEqual(
           Object.fromEntries(idsOf('tick', 30).map((_tick, index) => [`tick ${index}`, 1])),
         );
       expect(
-        await ledger.query('SELECT DISTINCT status, recovery_attempts FROM dbos.workflows'),
+        await apps.ledger.query('SELECT DISTINCT status, recovery_attempts FROM dbos.workflows'),
       ).toEqual([{ status: 'SUCCESS', recovery_attempts: 0 }]);
-      expect(await ledger.query('SELECT FROM dbos.executors WHERE dead_at IS NULL')).toHaveLength(
-        3,
-      );
+      expect(
+        await apps.ledger.query('SELECT FROM dbos.executors WHERE dead_at IS NULL'),
+      ).toHaveLength(3);
     },
     ROUND_MS,
   );
@@ -248,17 +215,17 @@ describe('Executors whose clocks are an hour slow and an hour fast', () => {
   it(
     'take nothing from one another while they live, and all from one that dies',
     async () => {
-      const apps = await startMany(skewed());
+      const executors = await apps.startMany(skewed());
       const ids = idsOf('skewed', 9);
       await Promise.all(
-        ids.map((id, index) => apps[index % 3]!.startWorkflow('Ticking', id, 50, 100)),
+        ids.map((id, index) => executors[index % 3]!.startWorkflow('Ticking', id, 50, 100)),
       );
-      for (const id of ids) expect(await apps[1]!.result(id)).toBe((49 * 50) / 2);
+      for (const id of ids) expect(await executors[1]!.result(id)).toBe((49 * 50) / 2);
       expect(
-        await ledger.query('SELECT DISTINCT epoch, recovery_attempts FROM dbos.workflows'),
+        await apps.ledger.query('SELECT DISTINCT epoch, recovery_attempts FROM dbos.workflows'),
       ).toEqual([{ epoch: 1, recovery_attempts: 0 }]);
 
-      expect(await failOver(apps[2]!, idsOf('left', 5))).toBeLessThan(LEASE_MS + SLACK_MS);
+      expect(await failOver(executors[2]!, idsOf('left', 5))).toBeLessThan(LEASE_MS + SLACK_MS);
     },
     ROUND_MS,
   );
@@ -266,13 +233,15 @@ describe('Executors whose clocks are an hour slow and an hour fast', () => {
   it(
     'sleep as long as they were asked to, though the database wakes them',
     async () => {
-      const apps = await startMany(skewed({ options: { parkAfterMs: 0 } }));
+      const executors = await apps.startMany(skewed({ options: { parkAfterMs: 0 } }));
       const ids = idsOf('asleep', 3);
-      await Promise.all(ids.map((id, index) => apps[index]!.startWorkflow('Sleeping', id, 1_500)));
+      await Promise.all(
+        ids.map((id, index) => executors[index]!.startWorkflow('Sleeping', id, 1_500)),
+      );
 
-      for (const id of ids) await apps[0]!.result(id);
+      for (const id of ids) await executors[0]!.result(id);
 
-      const rows = await ledger.query<{ ms: number }>(
+      const rows = await apps.ledger.query<{ ms: number }>(
         'SELECT extract(epoch FROM completed_at - created_at)::float8 * 1000 AS ms FROM dbos.workflows',
       );
       expect(rows).toHaveLength(3);
@@ -287,17 +256,19 @@ describe('Executors whose clocks are an hour slow and an hour fast', () => {
   it(
     'end a workflow at its deadline by the clock of the database',
     async () => {
-      const apps = await startMany(skewed());
+      const executors = await apps.startMany(skewed());
       const ids = idsOf('limited', 3);
-      await Promise.all(apps.map((app) => app.stopAt('step 1 begun')));
-      await Promise.all(ids.map((id, index) => apps[index]!.startWithin(1_500, 'FiveSteps', id)));
+      await Promise.all(executors.map((app) => app.stopAt('step 1 begun')));
+      await Promise.all(
+        ids.map((id, index) => executors[index]!.startWithin(1_500, 'FiveSteps', id)),
+      );
 
       for (const id of ids)
-        await expect(apps[1]!.result(id)).rejects.toMatchObject({
+        await expect(executors[1]!.result(id)).rejects.toMatchObject({
           code: 'DBOS_WORKFLOW_CANCELLED',
         });
 
-      const rows = await ledger.query<{ late_ms: number; limit_ms: number }>(
+      const rows = await apps.ledger.query<{ late_ms: number; limit_ms: number }>(
         `SELECT extract(epoch FROM completed_at - deadline)::float8 * 1000 AS late_ms,
                 extract(epoch FROM deadline - created_at)::float8 * 1000 AS limit_ms
            FROM dbos.workflows`,
