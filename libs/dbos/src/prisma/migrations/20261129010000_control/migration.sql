@@ -386,7 +386,8 @@ BEGIN
 END
 $$;
 
--- Cancels workflows whose deadline has passed, the earliest first, whoever owns them. The last row has no id: it says in how
+-- Cancels workflows whose deadline has passed, the earliest first, whoever owns them; none has ended before its deadline, so
+-- what is recorded is the moment that was compared and not the beginning of the transaction. The last row has no id: it says in how
 -- many milliseconds the next deadline is (not above 0: somebody holds its row locked), null for none.
 CREATE FUNCTION dbos.expire_workflows(at_most integer)
 RETURNS TABLE (id text, epoch integer, next_in_ms float8)
@@ -401,7 +402,7 @@ BEGIN
   WITH expired AS (
     UPDATE dbos.workflows w
        SET status = 'CANCELLED', cancel_reason = 'deadline', executor_id = NULL, wake_at = NULL, awaited_topics = NULL,
-           completed_at = now(), updated_at = now()
+           completed_at = clock_timestamp(), updated_at = now()
      WHERE w.id = ANY (ARRAY(
              SELECT due.id
                FROM dbos.workflows due
