@@ -362,6 +362,20 @@ describe('A time limit', () => {
     await eventually(() => expect(deskOf(app).reasons).toMatchObject([{ reason: 'deadline' }]));
   });
 
+  it('is noticed by its owner also when that finds its clock set back meanwhile', async () => {
+    const app = await start({ options: { pollIntervalMs: 60_000 } });
+    const handle = await app.workflows.start(Signing, { timeout: 1_500 }).run();
+    await isAt(app, handle);
+    const { time } = app.app.get(Engine)['parts'].common;
+    const nowMs = time.nowMs.bind(time);
+    time.nowMs = () => nowMs() - 300;
+    await app.prisma.$executeRaw`
+      UPDATE dbos.workflows SET deadline = now() WHERE id = ${handle.workflowId}`;
+    await app.prisma.$queryRaw`SELECT id FROM dbos.expire_workflows(100)`;
+
+    await eventually(() => expect(deskOf(app).reasons).toMatchObject([{ reason: 'deadline' }]));
+  });
+
   it('begins anew when what it has cancelled is resumed', async () => {
     const app = await start();
     const handle = await app.workflows.start(Signing, { timeout: 300 }).run();

@@ -45,19 +45,28 @@ export class Deadlines extends Loop {
       interruptions.cancelled(expired, 'deadline');
       onExpired();
     }
-    this.lookForThoseOfOurs();
+    const oursInMs = this.lookForThoseOfOurs();
     if (expired.length === BATCH_SIZE) return 0;
-    if (nextInMs === null) return IDLE_MS;
-    return nextInMs > 0 ? Math.min(Math.ceil(nextInMs), IDLE_MS) : LOCKED_MS;
+    if (nextInMs === null) return oursInMs;
+    return Math.min(oursInMs, nextInMs > 0 ? Math.ceil(nextInMs) : LOCKED_MS);
   }
 
-  /** Another process may have been the first to cancel what runs here, and its word may not come. */
-  private lookForThoseOfOurs(): void {
+  /**
+   * Another process may have been the first to cancel what runs here, and its word may not come.
+   * @returns milliseconds until the next deadline of a run that goes on: this clock may have been set back since it was expected
+   */
+  private lookForThoseOfOurs(): number {
     const { executor, interruptions, time } = this.parts;
     const now = time.nowMs();
-    const isLate = (deadline: Date | undefined): boolean =>
-      deadline !== undefined && deadline.getTime() <= now;
-    const late = executor.running.filter((run) => !run.interruption && isLate(run.deadline));
-    interruptions.suspect(late.map(({ id }) => id));
+    const late: string[] = [];
+    let nextInMs = IDLE_MS;
+    for (const { id, interruption, deadline } of executor.running) {
+      if (interruption || !deadline) continue;
+      const inMs = deadline.getTime() - now;
+      if (inMs <= 0) late.push(id);
+      else nextInMs = Math.min(nextInMs, Math.ceil(inMs));
+    }
+    interruptions.suspect(late);
+    return nextInMs;
   }
 }
