@@ -176,7 +176,7 @@ describe('A process that was frozen beyond its lease', () => {
 
 describe('A rolling restart', () => {
   it(
-    'strands nothing, repeats no body and counts no recovery',
+    'B41: strands nothing, repeats no body and counts no recovery',
     async () => {
       const settings = { session: true, options: { shutdown: { graceMs: 10_000 } } };
       await apps.startMany([settings, settings, settings]);
