@@ -245,32 +245,46 @@ describe('Interceptors', () => {
     const mock = { intercept: (_: unknown, next: Next) => (around.calls.push('mock'), next()) };
     settings = {
       providers: [
+        { provide: 'alias', useExisting: Inner },
         Outer,
-        { provide: 'alias', useExisting: Outer },
+        Inner,
         { provide: 'the same', inject: [Outer], useFactory: (outer: Outer) => outer },
-        { provide: 'given', useValue: new Inner() },
+        { provide: 'given', useValue: new Runs() },
         { provide: Runs, useValue: mock },
       ],
     };
     const app = await apps.start();
     await (await app.begin(({ flow }) => flow.step('work', () => 1))).result();
-    expect(around.calls).toEqual(['mock', 'outer work 1', 'inner work 1', 'outer left']);
+    expect(around.calls).toEqual([
+      'run 1, 0 recoveries',
+      'mock',
+      'outer work 1',
+      'inner work 1', // in the place of its class, not in that of the alias
+      'outer left',
+    ]);
   });
 
-  it.each<[string, Provider, string]>([
-    ['of requests', { provide: Outer, useClass: Outer, scope: Scope.REQUEST }, '@StepInterceptor'],
+  it.each<[string, Provider[], string]>([
     [
-      'transient',
-      { provide: Runs, useClass: Runs, scope: Scope.TRANSIENT },
+      'of requests',
+      [{ provide: Outer, useClass: Outer, scope: Scope.REQUEST }],
+      '@StepInterceptor',
+    ],
+    [
+      'transient, be it for a singleton',
+      [
+        { provide: Runs, useClass: Runs, scope: Scope.TRANSIENT },
+        { provide: 'user', inject: [Runs], useFactory: () => ({}) },
+      ],
       '@WorkflowInterceptor',
     ],
     [
-      'of requests',
-      { provide: 'x', useClass: UserCarrier, scope: Scope.REQUEST },
+      'of requests, under another token',
+      [{ provide: 'x', useClass: UserCarrier, scope: Scope.REQUEST }],
       '@ContextCarrier',
     ],
-  ])('that are %s are refused at the start', async (_what, provider, decorator) => {
-    settings = { providers: [provider] };
+  ])('that are %s are refused at the start', async (_what, providers, decorator) => {
+    settings = { providers };
     const { message } = await thrownBy(() => apps.start());
     expect(message).toContain(`is marked with ${decorator}(), but it is request-scoped`);
   });
