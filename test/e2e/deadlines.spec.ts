@@ -23,6 +23,8 @@ class Desk {
   readonly bodies: string[] = [];
   readonly reasons: unknown[] = [];
   readonly open = new Map<string, Deferred<string>>();
+  /** Whether bodies go on whatever their signal says. */
+  isDeaf = false;
 
   async wait(id: string, signal: AbortSignal): Promise<string> {
     this.bodies.push(id);
@@ -30,7 +32,7 @@ class Desk {
     this.open.set(id, paper);
     signal.addEventListener('abort', () => {
       this.reasons.push(signal.reason);
-      paper.reject(signal.reason as Error);
+      if (!this.isDeaf) paper.reject(signal.reason as Error);
     });
     return paper.promise;
   }
@@ -154,6 +156,19 @@ describe('A time limit', () => {
     expect(await app.workflows.steps('two limits')).toEqual([]);
   });
 
+  it('S-31: ends it for whoever awaits it although a body ignores its signal', async () => {
+    const app = await start();
+    deskOf(app).isDeaf = true;
+    const handle = await app.workflows.start(Signing, { timeout: 1_000 }).run();
+    await isAt(app, handle);
+
+    await expect(handle.result()).rejects.toMatchObject(LATE);
+
+    deskOf(app).letGo(handle.workflowId);
+    await eventually(() => expect(app.app.get(Engine)['parts'].executor.running).toEqual([]));
+    expect(await handle.status()).toMatchObject({ status: 'CANCELLED' });
+  });
+
   it('leaves a workflow alone that ends in time', async () => {
     const app = await start();
     const handle = await app.workflows.start(Signing, { timeout: 1_500 }).run();
@@ -260,6 +275,17 @@ describe('A time limit', () => {
     const { deadline, startedAt } = await handle.status();
     expect(Math.abs(deadline!.getTime() - startedAt!.getTime() - 1_500)).toBeLessThan(50);
     await expect(handle.result()).rejects.toMatchObject(LATE);
+  });
+
+  it('S-32: begins for a workflow that is delayed after the delay, when it is claimed', async () => {
+    const app = await start();
+    const handle = await queueOf(app).enqueue(Signing, { delay: 300, timeout: 1_500 }).run();
+    expect(await handle.status()).toMatchObject({ status: 'DELAYED', deadline: null });
+
+    await isAt(app, handle);
+
+    const { deadline, startedAt } = await handle.status();
+    expect(Math.abs(deadline!.getTime() - startedAt!.getTime() - 1_500)).toBeLessThan(50);
   });
 
   it('B35: may pass while the workflow waits on its queue, when it is a moment', async () => {

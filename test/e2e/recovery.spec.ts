@@ -302,7 +302,7 @@ describe('B24: A workflow whose name nobody registers', () => {
 describe('The recovery of many', () => {
   const MANY_MS = 50_000;
 
-  it('never runs more of them at once than workflows may run here', async () => {
+  it('P41: never runs more of them at once than workflows may run here', async () => {
     await leaveBehind('Crowd', 500);
 
     const app = await startApp({ maxConcurrentWorkflows: 10 });
