@@ -161,7 +161,7 @@ describe('An archive of workflows', () => {
   it('F73: of an earlier version, which does not say what was done, is imported', async () => {
     await runToTheEnd();
     const archive = await exported();
-    const workflows = archive.workflows.map(({ actions: _, ...entry }) => entry);
+    const workflows = archive.workflows.map((entry) => ({ ...entry, actions: undefined }));
     expect(await there.workflows.import({ ...archive, workflows })).toMatchObject({
       imported: [id],
     });

@@ -437,12 +437,20 @@ describe('Workflows', () => {
         total: 3,
         groups: [
           {
-            ...{ step: 'charge', count: 2, attempts: 4, averageMs: 2_000, longestMs: 3_000 },
+            step: 'charge',
+            count: 2,
+            attempts: 4,
+            averageMs: 2_000,
+            longestMs: 3_000,
             oldest: day(1),
             newest: day(2),
           },
           {
-            ...{ step: 'ship', count: 1, attempts: 2, averageMs: 5_000, longestMs: 5_000 },
+            step: 'ship',
+            count: 1,
+            attempts: 2,
+            averageMs: 5_000,
+            longestMs: 5_000,
             oldest: day(3),
             newest: day(3),
           },

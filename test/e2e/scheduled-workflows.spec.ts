@@ -193,7 +193,9 @@ describe('A scheduled workflow', () => {
       await setNextTick(before, tickBefore(-9));
       await before.close();
       const changed = Scheduled(HALF_PAST, {
-        ...{ name: 'report', backfill: 'all', input: 'US' },
+        name: 'report',
+        backfill: 'all',
+        input: 'US',
         timeout: '1h',
       });
 

@@ -9,7 +9,7 @@ const CARD = 'card 4111';
 /** The fields of a line of each level. */
 function logged(fields: LogFields | undefined, redact?: Redact): Array<LogFields | undefined> {
   const lines: Array<LogFields | undefined> = [];
-  const write = (_message: string, told?: LogFields): void => void lines.push(told);
+  const write = (_message: string, given?: LogFields): void => void lines.push(given);
   const logger: Logger = { debug: write, log: write, warn: write, error: write };
   const redacting = redactingLogger(logger, redact);
   for (const level of ['debug', 'log', 'warn', 'error'] as const) redacting[level]('line', fields);

@@ -9,13 +9,11 @@ const recovered = { recoveryAttempts: 2 };
 
 function contextOf(signal: () => AbortSignal = () => new AbortController().signal): StepContext {
   return {
-    ...{
-      workflowId: 'order-7',
-      stepId: '4',
-      stepName: 'charge',
-      attempt: 2,
-      idempotencyKey: 'key',
-    },
+    workflowId: 'order-7',
+    stepId: '4',
+    stepName: 'charge',
+    attempt: 2,
+    idempotencyKey: 'key',
     get signal() {
       return signal();
     },
@@ -62,7 +60,10 @@ describe('Interceptors', () => {
     const interceptors = new Interceptors();
     interceptors.addWorkflow({ intercept: (context) => context });
     expect(await interceptors.aroundWorkflow(run, recovered, () => 'done')).toEqual({
-      ...{ workflowId: 'order-7', workflowName: 'Checkout', run: 3, recoveryAttempts: 2 },
+      workflowId: 'order-7',
+      workflowName: 'Checkout',
+      run: 3,
+      recoveryAttempts: 2,
     });
   });
 
@@ -105,7 +106,12 @@ describe('Interceptors', () => {
 
   it('call the body again in the next attempt, but never twice in one', async () => {
     const interceptors = new Interceptors();
-    interceptors.addStep({ intercept: (_, next) => next().then(next) });
+    interceptors.addStep({
+      intercept: async (_, next) => {
+        await next();
+        return next();
+      },
+    });
     const bodies: string[] = [];
     for (const attempt of ['first', 'second']) {
       const work = interceptors.aroundStep(step, contextOf(), () => bodies.push(attempt));
