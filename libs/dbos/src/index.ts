@@ -105,9 +105,11 @@ export type { QueueBacklog } from './repository/queue-repository.js';
 export type * from './engine/diagnostics-events.js';
 export { DbosMetrics } from './nest/telemetry/dbos-metrics.js';
 export { DbosMetricsController } from './nest/telemetry/dbos-metrics.controller.js';
-export { DbosHealthController } from './nest/dbos-health.controller.js';
+export { DbosHealthController, type DbosReadinessStatus } from './nest/dbos-health.controller.js';
+export { DbosHealthDetailsController } from './nest/dbos-health-details.controller.js';
+export { UnguardedEndpointsError } from './core/endpoint-errors.js';
 export { DbosTokensController, type TokenDecision } from './nest/dbos-tokens.controller.js';
-export type { DbosModuleOptions, TransactionClientOptions } from './nest/dbos-options.js';
+export type { DbosModuleOptions, EndpointOptions, TransactionClientOptions } from './nest/dbos-options.js';
 export { DBOS_OPTIONS } from './nest/dbos-options.js';
 export {
   Step,

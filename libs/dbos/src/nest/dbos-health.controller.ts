@@ -1,6 +1,12 @@
-/** Health endpoints without a dependency, for applications that mount them: `controllers: [DbosHealthController]`. */
+/**
+ * Health endpoints without a dependency, for applications that mount them: `controllers: [DbosHealthController]`. Open, as
+ * probes need them, and so they tell no more than the status; `DbosHealthDetailsController` tells the rest.
+ */
 import { Controller, Get, Header, ServiceUnavailableException } from '@nestjs/common';
 import { DbosHealth, type DbosReadiness } from './dbos-health.js';
+
+/** Whether the process can take work, and if not, why. */
+export type DbosReadinessStatus = Pick<DbosReadiness, 'ready' | 'reason'>;
 
 @Controller('dbos/health')
 export class DbosHealthController {
@@ -15,9 +21,10 @@ export class DbosHealthController {
   /** 200 when ready, 503 with the reason when not. */
   @Get('ready')
   @Header('Cache-Control', 'no-store')
-  async ready(): Promise<DbosReadiness> {
-    const readiness = await this.health.readiness();
-    if (!readiness.ready) throw new ServiceUnavailableException(readiness);
-    return readiness;
+  async ready(): Promise<DbosReadinessStatus> {
+    const { ready, reason } = await this.health.readiness();
+    const status: DbosReadinessStatus = reason === undefined ? { ready } : { ready, reason };
+    if (!ready) throw new ServiceUnavailableException(status);
+    return status;
   }
 }
