@@ -109,7 +109,11 @@ export { DbosHealthController, type DbosReadinessStatus } from './nest/dbos-heal
 export { DbosHealthDetailsController } from './nest/dbos-health-details.controller.js';
 export { UnguardedEndpointsError } from './core/endpoint-errors.js';
 export { DbosTokensController, type TokenDecision } from './nest/dbos-tokens.controller.js';
-export type { DbosModuleOptions, EndpointOptions, TransactionClientOptions } from './nest/dbos-options.js';
+export type {
+  DbosModuleOptions,
+  EndpointOptions,
+  TransactionClientOptions,
+} from './nest/dbos-options.js';
 export { DBOS_OPTIONS } from './nest/dbos-options.js';
 export {
   Step,

@@ -1,5 +1,6 @@
 /** `all`, `map` and `race`: lines of execution side by side, each with a step sequence of its own. */
 import { InvalidArgumentError } from '../core/errors.js';
+import { shown } from '../core/shown.js';
 import { checkpoint } from './checkpoint.js';
 import type { RunScope, RunScopes } from './run-scope.js';
 import { BranchClosedError, type StepSequence } from './step-sequence.js';
@@ -27,9 +28,11 @@ export class Branches {
       items.length === 0
     )) {
       throw new InvalidArgumentError(
-        `flow.map: concurrency must be a whole number above 0, not ${concurrency}.`,
+        `flow.map: concurrency must be a whole number above 0, not ${shown(concurrency)}.`,
       );
     }
+    if (typeof work !== 'function')
+      throw new InvalidArgumentError(`flow.map needs a function, not ${shown(work)}.`);
     const branches = items.map((item, index) => () => work(item, index));
     return this.each(scope, 'flow.map', branches, concurrency);
   }

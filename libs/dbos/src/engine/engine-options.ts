@@ -8,6 +8,7 @@ import { SerializerSet, type PayloadCodec } from '../core/serialization/serializ
 import { ContextCarriers, type ContextCarrier } from './context-carriers.js';
 import { ExecutorIdentity } from './executor-identity.js';
 import { retentionRules, type RetentionOptions } from './retention-rules.js';
+import { shown } from '../core/shown.js';
 
 export interface ShutdownTimes {
   /** How long running workflows may go on after the shutdown has begun. Default 0. */
@@ -164,6 +165,6 @@ function shutdownTimes(
 function number(option: string, value: number, min: number): number {
   if (typeof value === 'number' && Number.isFinite(value) && value >= min) return value;
   throw new InvalidArgumentError(
-    `${option} must be a finite number of at least ${min}, not ${String(value)}.`,
+    `${option} must be a finite number of at least ${min}, not ${shown(value)}.`,
   );
 }

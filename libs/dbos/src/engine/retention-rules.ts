@@ -2,6 +2,7 @@
 import { durationMs, type Duration } from '../core/duration.js';
 import { InvalidArgumentError } from '../core/errors.js';
 import type { TerminalStatus } from '../core/status.js';
+import { shown } from '../core/shown.js';
 
 /** Removes what either of the two says. */
 export interface KeepOptions {
@@ -100,6 +101,6 @@ function whole(what: string, value: unknown, min: number, max: number): number {
   const isUsable = Number.isInteger(value) && (value as number) >= min && (value as number) <= max;
   if (isUsable) return value as number;
   throw new InvalidArgumentError(
-    `${what} must be a whole number from ${min} to ${max}, not ${String(value)}.`,
+    `${what} must be a whole number from ${min} to ${max}, not ${shown(value)}.`,
   );
 }
