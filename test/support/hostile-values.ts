@@ -59,7 +59,7 @@ const OTHERS: ReadonlyArray<() => unknown> = [
   () => [null],
   () => ['a', 'a'],
   () => [undefined, 7],
-  () => new Array(3),
+  () => Object.assign([], { length: 3 }), // nothing but holes
   () => ({}),
   () => Object.create(null) as unknown,
   () => JSON.parse('{"__proto__":{"polluted":true}}') as unknown,

@@ -18,3 +18,9 @@ export function givenList<T>(what: string, list: readonly T[]): readonly T[] {
   if (Array.isArray(list)) return list as readonly T[];
   throw new InvalidArgumentError(`${what} must be an array, not ${shown(list)}.`);
 }
+
+/** @throws InvalidArgumentError for anything that cannot be called */
+export function givenFunction<F extends (...args: never[]) => unknown>(what: string, body: F): F {
+  if (typeof body === 'function') return body;
+  throw new InvalidArgumentError(`${what} must be a function, not ${shown(body)}.`);
+}

@@ -1,5 +1,6 @@
 /** Queues as words: their limits, what may be asked of them, and the checks of both. */
 import { durationMs, momentMs, type Duration } from './duration.js';
+import { givenOptions } from './given.js';
 import { InvalidArgumentError } from './errors.js';
 import type { TransactionalOptions } from './open-transaction.js';
 import { assertIdentifier } from './identifiers.js';
@@ -104,6 +105,7 @@ export function defineQueue({ name, retry, ...limits }: QueueOptions): QueueDefi
 
 /** @throws InvalidArgumentError */
 export function checkedLimits(what: string, limits: QueueLimits): QueueLimits {
+  givenOptions(what, limits);
   const { concurrency, workerConcurrency, rateLimit, partition } = limits;
   const checked = {
     ...(concurrency !== undefined && { concurrency: count(`${what}: concurrency`, concurrency) }),

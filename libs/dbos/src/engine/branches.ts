@@ -31,9 +31,7 @@ export class Branches {
         `flow.map: concurrency must be a whole number above 0, not ${shown(concurrency)}.`,
       );
     }
-    if (typeof work !== 'function')
-      throw new InvalidArgumentError(`flow.map needs a function, not ${shown(work)}.`);
-    const branches = items.map((item, index) => () => work(item, index));
+    const branches = Array.from(items, (item, index) => () => work(item, index));
     return this.each(scope, 'flow.map', branches, concurrency);
   }
 

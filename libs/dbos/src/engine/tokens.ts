@@ -21,6 +21,7 @@ import type { Receiver } from './receiver.js';
 import type { RunScope, RunScopes } from './run-scope.js';
 import type { Delivery, Sender } from './sender.js';
 import type { Transactional } from './transactional.js';
+import { givenOptions } from '../core/given.js';
 
 export interface TokenOptions {
   /** How long the token can be used. Default: until it is. */
@@ -67,7 +68,8 @@ export class Tokens {
   constructor(private readonly parts: TokensParts) {}
 
   /** The token is new on every run, and nowhere recorded; all tokens of one step stand for one decision. */
-  async create<T>({ timeout }: TokenOptions = {}): Promise<DecisionToken<T>> {
+  async create<T>(options: TokenOptions = {}): Promise<DecisionToken<T>> {
+    const { timeout } = givenOptions('flow.createToken()', options);
     const { scopes, time } = this.parts;
     const scope = scopes.require('flow.createToken()');
     const requested =
