@@ -28,7 +28,7 @@ export class Telemetry {
     if (this.options.telemetry === false) return;
     const api = await openTelemetry();
     if (!api) return;
-    if (hasTracing(api)) this.hear(new Spans(api).handlers);
+    if (hasTracing(api)) this.hear(new Spans(api, this.options.redact).handlers);
     if (!hasMetrics(api)) return;
     const instruments = new Instruments(api, async () => readingsOf(await this.health.readiness()));
     this.ends.push(() => instruments.close());
