@@ -198,6 +198,12 @@ async function assertSchedule(name: string | undefined): Promise<void> {
   expect(await schedules.delete(name as string)).toBe(true);
 }
 
+function circularArchive(circle: unknown): WorkflowArchive {
+  const [known] = archive.workflows;
+  const workflow = { ...known?.workflow, id: 'circular', priority: circle };
+  return { ...archive, workflows: [{ ...known, workflow } as never] };
+}
+
 /** Good ones are made anew for each run. */
 function filled({ slots }: Entry, replaced: ReadonlyMap<string, unknown>): never {
   return Object.fromEntries(
@@ -276,6 +282,37 @@ describe('Every entry', () => {
     },
     LIMIT_MS,
   );
+
+  const circle: Record<string, unknown> = {};
+  circle['circle'] = circle;
+  /** What once came as a TypeError from our insides, or was silently something else. */
+  const FOUND: ReadonlyArray<readonly [what: string, call: () => unknown]> = [
+    ['options that are null', () => app.workflows.start(Target, null as never).run()],
+    ['options that are a text', () => app.workflows.send('target', 1, 'x' as never)],
+    ['an id that is null', () => app.workflows.start(Target, { workflowId: null as never }).run()],
+    ['no options of a fork', () => app.workflows.forkMany(['target'], undefined as never)],
+    ['attributes with a bigint', () => app.workflows.start(Target, { attributes: { a: 1n } }).run()],
+    ['attributes with a circle', () => app.workflows.start(Target, { attributes: circle }).run()],
+    ['what is no list of items', () => queue.enqueueMany(Target).run(7 as never)],
+    ['items without arguments', () => queue.enqueueMany(Target).run([{ args: 7 } as never])],
+    ['holes among items', () => queue.enqueueMany(Target).run(Object.assign([], { length: 2 }))],
+    ['ids that are no list', () => queue.setPriority(7 as never, 1)],
+    ['limits that are nothing', () => queue.configure(undefined as never)],
+    ['a delay that cannot be shown', () => queue.setDelay('target', Object.create(null) as never)],
+    ['groups that are no list', () => app.workflows.count({ groupBy: new Date() as never })],
+    ['no options of a stream', () => app.workflows.readStream('target', 'k', null as never)],
+    ['a step that is a symbol', () => app.workflows.steps('target', { after: Symbol('x') as never })],
+    ['an archive with a circle', () => app.workflows.import(circularArchive(circle), { unfinished: 'enqueue' })],
+    ['a schedule that is none', () => schedules.create(0 as never)],
+    ['a set that is no list', () => schedules.applySet('set', 7 as never)],
+    ['a backfill that is a bigint', () => schedules.update('nobody', { backfill: 1n as never })],
+  ]; // prettier-ignore
+
+  it.each(FOUND)('refuses %s', async (_what, call) => {
+    const before = await counts();
+    expect(codeOf(await refusal(call))).toMatch(/^DBOS_(INVALID_ARGUMENT|ARCHIVE_FORMAT)$/);
+    expect(await counts()).toEqual(before);
+  });
 
   it.each([1, 10])('keeps a payload of %i MiB as it is', async (size) => {
     const payload = 'é"\\\u0000🦊'.repeat((size * 1_024 * 1_024) / 16);
