@@ -253,7 +253,7 @@ class HealthController {
   @Get()
   @HealthCheck()
   check(): Promise<HealthCheckResult> {
-    return this.health.check([() => this.dbos.isHealthy('dbos')]);
+    return this.health.check([() => this.dbos.isHealthy('dbos', { details: true })]);
   }
 }
 

@@ -235,7 +235,12 @@ describe('Health', () => {
       const { get } = await serve(adapter());
       await get('/api/dbos/health/live').expect(200, { alive: true });
       const { body } = await get('/api/dbos/health/ready').expect(200);
-      expect(body).toMatchObject({ ready: true, databaseMs: expect.any(Number) });
+      expect(body).toEqual({
+        ready: true,
+        problems: [],
+        recovery: expect.objectContaining({ found: 0, recovered: 0 }),
+      });
+      expect(Object.keys(body.recovery)).not.toContain('stranded');
     });
 
     it('B25: answers 503 for readiness and 200 for liveness without the database', async () => {
@@ -243,6 +248,7 @@ describe('Health', () => {
       nestApp.database.state = 'refusing';
       const { body } = await get('/api/dbos/health/ready').expect(503);
       expect(body).toMatchObject({ ready: false, reason: 'database unreachable' });
+      expect(body).not.toHaveProperty('executor');
       await get('/api/dbos/health/live').expect(200);
     });
 
@@ -295,7 +301,7 @@ describe('Health', () => {
       @Get()
       @HealthCheck()
       check(): Promise<HealthCheckResult> {
-        return this.health.check([() => this.dbos.isHealthy('dbos')]);
+        return this.health.check([() => this.dbos.isHealthy('dbos', { details: true })]);
       }
     }
     return { providers: [DbosHealthIndicator], controllers: [HealthController] };

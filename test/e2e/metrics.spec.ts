@@ -182,6 +182,7 @@ describe('The metrics of queues', () => {
       adapter: adapter(),
       after: [DbosModule.registerQueue({ name: 'parcels' })],
       controllers: [DbosMetricsController],
+      options: { endpoints: { guard: { canActivate: () => true } } },
     });
     await nestApp.app.init();
     await ready(nestApp.app);

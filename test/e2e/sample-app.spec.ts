@@ -57,12 +57,17 @@ afterAll(async () => {
 /** The module reads the environment when it is loaded, so it is loaded after that is set. */
 async function openShop(): Promise<INestApplication> {
   const { AppModule } = await import('../../sample-app/src/app.module.js');
+  jest.spyOn(Math, 'random').mockRestore(); // Nest tells providers apart by random ids, and waits in circles where two are the same
   const testing = await Test.createTestingModule({ imports: [AppModule] }).compile();
+  packFor(packingMs);
   return testing.createNestApplication({ logger: false }).init();
 }
 
+let packingMs = 500;
+
 /** The workflow draws from 500 to 1,500 ms. */
 function packFor(ms: number): void {
+  packingMs = ms;
   jest.spyOn(Math, 'random').mockReturnValue((ms - 500) / 1_000);
 }
 
@@ -610,6 +615,11 @@ describe('Health', () => {
       alive: true,
     });
     expect((await request(server).get('/dbos/health/ready').expect(200)).body.ready).toBe(true);
+  });
+
+  it.each(['/health', '/dbos/metrics'])('%s is not for whom a proxy asks for', async (path) => {
+    const asked = request(shop.getHttpServer()).get(path).set('x-forwarded-for', '1.2.3.4');
+    expect((await asked).status).toBe(403);
   });
 
   it('has metrics for Prometheus', async () => {

@@ -96,7 +96,7 @@ export type { AwaitedMessage, WorkflowReason } from './engine/explanation-reason
 export type { CountQuery, WorkflowCount, WorkflowCounts } from './engine/counting.js';
 export type { StepCount, StepCountQuery, StepCounts } from './engine/step-counting.js';
 export { DbosModule } from './nest/dbos.module.js';
-export { DbosHealth, type DbosReadiness } from './nest/dbos-health.js';
+export { DbosHealth, type DbosReadiness, type DbosReadinessStatus } from './nest/dbos-health.js';
 export type { HealthProblem, HealthProblemCode } from './engine/health-assessment.js';
 export type { DatabaseHealth, ProcessHealth } from './engine/health.js';
 export type { HealthOptions } from './engine/engine-options.js';
@@ -107,8 +107,14 @@ export type * from './engine/diagnostics-events.js';
 export { DbosMetrics } from './nest/telemetry/dbos-metrics.js';
 export { DbosMetricsController } from './nest/telemetry/dbos-metrics.controller.js';
 export { DbosHealthController } from './nest/dbos-health.controller.js';
+export { DbosHealthDetailsController } from './nest/dbos-health-details.controller.js';
+export { UnguardedEndpointsError } from './core/endpoint-errors.js';
 export { DbosTokensController, type TokenDecision } from './nest/dbos-tokens.controller.js';
-export type { DbosModuleOptions, TransactionClientOptions } from './nest/dbos-options.js';
+export type {
+  DbosModuleOptions,
+  EndpointOptions,
+  TransactionClientOptions,
+} from './nest/dbos-options.js';
 export { DBOS_OPTIONS } from './nest/dbos-options.js';
 export {
   Step,

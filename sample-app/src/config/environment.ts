@@ -17,6 +17,8 @@ export const EnvironmentSchema = z.object({
   APPROVAL_FROM_CENTS: z.coerce.number().int().min(1).default(100_000),
   /** How the shop is reached from outside, for links. Default: where it listens. */
   PUBLIC_URL: z.url().optional(),
+  /** With it whoever shows it may look behind the scenes and stop the queue; without it whoever is at this machine. */
+  OPERATOR_TOKEN: z.string().min(16).optional(),
   /** Fixed for each replica, or absent: two running processes must never share one. */
   EXECUTOR_ID: z.string().min(1).optional(),
 });

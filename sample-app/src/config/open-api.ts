@@ -2,9 +2,9 @@
 import type { INestApplication } from '@nestjs/common';
 import { DocumentBuilder, SwaggerModule } from '@nestjs/swagger';
 
-/** Of endpoints with which people can try things, for their description. */
-export const OPEN_TO_EVERYBODY =
-  'Open to everybody here, to be tried. A real shop puts a guard before it that lets its staff pass.';
+/** Of endpoints behind the guard of those who run the shop, for their description. */
+export const FOR_OPERATORS =
+  'For who runs the shop: from the machine it runs on, or, where OPERATOR_TOKEN is set, with it as bearer token.';
 
 export function setUpOpenApi(app: INestApplication): void {
   const description =

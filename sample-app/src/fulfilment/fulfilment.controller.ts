@@ -1,8 +1,9 @@
 /** The queue of the warehouses, to look at and to hold up. */
-import { Controller, Get, HttpCode, HttpStatus, Post } from '@nestjs/common';
+import { Controller, Get, HttpCode, HttpStatus, Post, UseGuards } from '@nestjs/common';
 import { ApiOperation, ApiTags } from '@nestjs/swagger';
 import { InjectQueue, Queue, type QueueReport } from 'nestjs-dbos';
-import { OPEN_TO_EVERYBODY } from '../config/open-api.js';
+import { FOR_OPERATORS } from '../config/open-api.js';
+import { OperatorGuard } from '../config/operator.guard.js';
 import { FULFILMENT_QUEUE } from './fulfilment.queue.js';
 
 @ApiTags('fulfilment')
@@ -20,10 +21,11 @@ export class FulfilmentController {
   }
 
   @Post('pause')
+  @UseGuards(OperatorGuard)
   @HttpCode(HttpStatus.OK)
   @ApiOperation({
     summary: 'Begin to pack no more orders; survives restarts',
-    description: OPEN_TO_EVERYBODY,
+    description: FOR_OPERATORS,
   })
   async pause(): Promise<QueueReport> {
     await this.queue.pause();
@@ -31,8 +33,9 @@ export class FulfilmentController {
   }
 
   @Post('resume')
+  @UseGuards(OperatorGuard)
   @HttpCode(HttpStatus.OK)
-  @ApiOperation({ summary: 'Go on', description: OPEN_TO_EVERYBODY })
+  @ApiOperation({ summary: 'Go on', description: FOR_OPERATORS })
   async resume(): Promise<QueueReport> {
     await this.queue.resume();
     return this.queue.report();

@@ -1,10 +1,12 @@
 /** Whether the shop can work, and how far recovery is. */
-import { Controller, Get } from '@nestjs/common';
+import { Controller, Get, UseGuards } from '@nestjs/common';
 import { ApiTags } from '@nestjs/swagger';
 import { HealthCheck, HealthCheckService, type HealthCheckResult } from '@nestjs/terminus';
 import { DbosHealthIndicator } from 'nestjs-dbos/terminus';
+import { OperatorGuard } from '../config/operator.guard.js';
 
 @ApiTags('health')
+@UseGuards(OperatorGuard)
 @Controller('health')
 export class HealthController {
   constructor(
@@ -15,6 +17,6 @@ export class HealthController {
   @Get()
   @HealthCheck()
   check(): Promise<HealthCheckResult> {
-    return this.health.check([() => this.workflows.isHealthy('workflows')]);
+    return this.health.check([() => this.workflows.isHealthy('workflows', { details: true })]);
   }
 }

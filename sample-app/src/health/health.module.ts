@@ -1,4 +1,4 @@
-/** Health through Terminus, and the library's own endpoints for health and metrics, which need no dependency. */
+/** Health with all its details through Terminus for who runs the shop, and the library's own endpoints for health and metrics, which need no dependency. */
 import { Module } from '@nestjs/common';
 import { TerminusModule } from '@nestjs/terminus';
 import { DbosHealthController, DbosMetricsController } from 'nestjs-dbos';

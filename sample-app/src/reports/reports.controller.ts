@@ -1,8 +1,9 @@
 /** What was sold, day by day. */
-import { Controller, Get, HttpCode, HttpStatus, Post } from '@nestjs/common';
+import { Controller, Get, HttpCode, HttpStatus, Post, UseGuards } from '@nestjs/common';
 import { ApiOperation, ApiTags } from '@nestjs/swagger';
 import { ScheduleService } from 'nestjs-dbos';
-import { OPEN_TO_EVERYBODY } from '../config/open-api.js';
+import { FOR_OPERATORS } from '../config/open-api.js';
+import { OperatorGuard } from '../config/operator.guard.js';
 import { DailyReports, type DayReport } from './daily-reports.service.js';
 import { NIGHTLY_REPORT } from './nightly-report.workflow.js';
 
@@ -21,10 +22,11 @@ export class ReportsController {
   }
 
   @Post('nightly')
+  @UseGuards(OperatorGuard)
   @HttpCode(HttpStatus.OK)
   @ApiOperation({
     summary: 'Write the report of yesterday now, as it is written every night',
-    description: OPEN_TO_EVERYBODY,
+    description: FOR_OPERATORS,
   })
   async report(): Promise<DayReport> {
     const handle = await this.schedules.trigger<DayReport>(NIGHTLY_REPORT);

@@ -17,6 +17,7 @@ const OPTIONS = {
   'database-url': { type: 'string' },
   application: { type: 'boolean', default: false },
   pending: { type: 'boolean', default: false },
+  role: { type: 'string' },
   json: { type: 'boolean', default: false },
   help: { type: 'boolean', short: 'h', default: false },
 } as const;
@@ -33,6 +34,7 @@ Options
   --database-url <url>  the database; otherwise DATABASE_URL, from the environment or from .env
   --application         what a database of the application has that is apart from the workflow tables
   --pending             sql: only what this database lacks
+  --role <name>         grants: the role that the application runs as
   --json                output for programs
   -h, --help            this text
 `;
@@ -56,6 +58,7 @@ async function run(args: string[], terminal: Terminal): Promise<ExitCode> {
   const command = COMMANDS[commandName(positionals)];
   const options: CommandOptions = {
     pending: values.pending,
+    role: values.role,
     set: values.application ? 'application' : 'workflows',
     databaseUrl: () => findDatabaseUrl(values['database-url'], terminal.environment),
   };

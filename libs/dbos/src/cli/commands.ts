@@ -1,4 +1,6 @@
 /** What the command line can do; every command is a question or a request to the migrator. */
+import { InvalidArgumentError } from '../core/errors.js';
+import { grantsFor } from '../prisma/grants.js';
 import { withMigrationTarget } from '../prisma/migrate-database.js';
 import {
   migrate,
@@ -12,6 +14,8 @@ import { displayName } from './database-url.js';
 export interface CommandOptions {
   readonly pending: boolean;
   readonly set: MigrationSet;
+  /** Whose rights. */
+  readonly role: string | undefined;
   /** Asked for only by commands that need a database. */
   databaseUrl(): string;
 }
@@ -39,6 +43,10 @@ export const COMMANDS = {
   sql: {
     summary: 'prints the SQL of the migrations, to review it or to run it by hand',
     run: printSql,
+  },
+  grants: {
+    summary: 'prints the SQL that allows --role to run workflows, and no more',
+    run: printGrants,
   },
 } satisfies Record<string, Command>;
 
@@ -84,6 +92,16 @@ async function printSql(options: CommandOptions): Promise<CommandResult> {
   const names = options.pending ? await pendingIn(options) : undefined;
   const sql =
     names?.length === 0 ? '-- Nothing is pending.\n' : await migrationSql(names, options.set);
+  return { text: sql, data: { sql }, upToDate: true };
+}
+
+async function printGrants({ role }: CommandOptions): Promise<CommandResult> {
+  if (!role || role.includes('\0')) {
+    throw new InvalidArgumentError(
+      'Whose rights? Give --role, the role that the application runs as.',
+    );
+  }
+  const sql = grantsFor(role);
   return { text: sql, data: { sql }, upToDate: true };
 }
 

@@ -1,5 +1,6 @@
 /** Spans of time: numbers are milliseconds, strings are '500ms', '30s', '5m', '1h', '3d'. */
 import { InvalidArgumentError } from './errors.js';
+import { shown } from './shown.js';
 
 /** Milliseconds, or a number with a unit: `'250ms'`, `'1.5s'`, `'5m'`, `'1h'`, `'3d'`, `'2w'`. */
 export type Duration = number | `${number}${'ms' | 's' | 'm' | 'h' | 'd' | 'w'}`;
@@ -25,7 +26,7 @@ export function durationMs(what: string, duration: Duration): number {
   const ms = typeof duration === 'string' ? parse(duration) : duration;
   if (typeof ms !== 'number' || !Number.isFinite(ms)) {
     throw new InvalidArgumentError(
-      `${what} must be a finite number of milliseconds or a text such as '30s' or '3d', not ${String(duration)}.`,
+      `${what} must be a finite number of milliseconds or a text such as '30s' or '3d', not ${shown(duration)}.`,
     );
   }
   return Math.max(0, Math.ceil(ms));

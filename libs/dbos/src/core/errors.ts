@@ -3,6 +3,8 @@
  * what to do. Match on `code` (or `name`), never on the class: an error read back from a checkpoint is a copy.
  */
 
+import { shown } from './shown.js';
+
 /** Base of all errors of the library. */
 export abstract class DbosError extends Error {
   /** Stable, `DBOS_…`; safe to match on, also after a replay. */
@@ -381,5 +383,5 @@ function describeDifference({ stepId, recorded, requested }: HistoryDifference):
 
 /** One line about any thrown value, for messages and logs. */
 export function describeError(error: unknown): string {
-  return error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+  return error instanceof Error ? `${error.name}: ${error.message}` : shown(error);
 }

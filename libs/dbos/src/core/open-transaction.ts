@@ -1,4 +1,5 @@
 /** A transaction of the application that is open, as it is handed to the library. */
+import { givenOptions } from './given.js';
 import { InvalidTransactionClientError } from './transaction-errors.js';
 
 /** What `prisma.$transaction(async (tx) => …)` hands to its callback, by shape. */
@@ -19,13 +20,13 @@ export interface TransactionalOptions {
 /**
  * The transaction among the options, if there is one. One that is named but missing is refused: the caller believes to be
  * in a transaction. So is a Prisma client itself, which, other than its transactions, can connect.
- * @throws InvalidTransactionClientError
+ * @throws InvalidTransactionClientError; InvalidArgumentError for options that are no object
  */
 export function transactionOf(
   operation: string,
   options: TransactionalOptions,
 ): OpenTransaction | undefined {
-  if (!('tx' in options)) return undefined;
+  if (!('tx' in givenOptions(operation, options))) return undefined;
   const { tx } = options as { readonly tx?: Partial<OpenTransaction & { $connect: unknown }> };
   const isClient = typeof tx?.$queryRaw === 'function' && typeof tx.$executeRaw === 'function';
   if (!isClient || typeof tx.$connect === 'function')

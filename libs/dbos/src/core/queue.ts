@@ -1,10 +1,12 @@
 /** Queues as words: their limits, what may be asked of them, and the checks of both. */
 import { durationMs, momentMs, type Duration } from './duration.js';
+import { givenOptions } from './given.js';
 import { InvalidArgumentError } from './errors.js';
 import type { TransactionalOptions } from './open-transaction.js';
 import { assertIdentifier } from './identifiers.js';
 import { retryPolicy, type RetryPolicy } from './retry.js';
 import type { TimeLimitOptions } from './time-limit.js';
+import { shown } from './shown.js';
 
 /** Claims in any period of this length, wherever it begins, by the database's clock. */
 export interface RateLimit {
@@ -103,6 +105,7 @@ export function defineQueue({ name, retry, ...limits }: QueueOptions): QueueDefi
 
 /** @throws InvalidArgumentError */
 export function checkedLimits(what: string, limits: QueueLimits): QueueLimits {
+  givenOptions(what, limits);
   const { concurrency, workerConcurrency, rateLimit, partition } = limits;
   const checked = {
     ...(concurrency !== undefined && { concurrency: count(`${what}: concurrency`, concurrency) }),
@@ -145,7 +148,7 @@ function count(what: string, value: unknown): number {
   if (Number.isInteger(value) && (value as number) >= 1 && (value as number) <= MAX_INT)
     return value as number;
   throw new InvalidArgumentError(
-    `${what} must be a whole number from 1 to ${MAX_INT}, not ${String(value)}.`,
+    `${what} must be a whole number from 1 to ${MAX_INT}, not ${shown(value)}.`,
   );
 }
 
@@ -185,7 +188,10 @@ export function placementOn({ name, limits }: QueueDefinition, options: EnqueueO
 
 /** @throws InvalidArgumentError also for a negative one: it is a mistake, and not in the past */
 export function delayMs(what: string, delay: Duration): number {
-  const isNegative = typeof delay === 'string' ? delay.trim().startsWith('-') : delay < 0;
+  const isNegative =
+    typeof delay === 'string'
+      ? delay.trim().startsWith('-')
+      : typeof delay === 'number' && delay < 0;
   if (isNegative) throw new InvalidArgumentError(`${what} must not be negative, but is ${delay}.`);
   return durationMs(what, delay);
 }
@@ -198,6 +204,6 @@ export function checkedPriority(priority: unknown): number {
     (priority as number) <= MAX_INT;
   if (isUsable) return priority as number;
   throw new InvalidArgumentError(
-    `A priority must be a whole number from ${MIN_INT} to ${MAX_INT}, not ${String(priority)}.`,
+    `A priority must be a whole number from ${MIN_INT} to ${MAX_INT}, not ${shown(priority)}.`,
   );
 }

@@ -37,7 +37,8 @@ export function loggable(thrown: unknown): Error {
     : new TypeError(`${typeof thrown} was thrown, which is no Error`);
 }
 
-function textOf(error: Error, redact: Redact | undefined): string {
+/** What may be told of an error outside of what is recorded: `<name>: <message>`, as far as that may be told. */
+export function textOf(error: Error, redact: Redact | undefined): string {
   if (!redact) return withoutForeignWords(error);
   try {
     return `${error.name}: ${redact(error.message, error)}`;

@@ -1,5 +1,6 @@
 /** How often and how long after a failure a step is tried again. Semantics: DBOS, "Steps", Configurable Retries. */
 import { InvalidArgumentError } from './errors.js';
+import { shown } from './shown.js';
 
 export interface RetryPolicy {
   /** Further tries after the first; 0 tries once. */
@@ -66,7 +67,7 @@ export function retryPolicy(what: string, options: Partial<RetryPolicy>): RetryP
   for (const [option, { isUsable, expected }] of Object.entries(LIMITS)) {
     const value = policy[option as keyof RetryPolicy];
     if (isUsable(value)) continue;
-    throw new InvalidArgumentError(`${what}: ${option} must be ${expected}, not ${String(value)}.`);
+    throw new InvalidArgumentError(`${what}: ${option} must be ${expected}, not ${shown(value)}.`);
   }
   if (given.maxIntervalMs !== undefined) return policy;
   return { ...policy, maxIntervalMs: Math.max(policy.maxIntervalMs, policy.baseIntervalMs) };

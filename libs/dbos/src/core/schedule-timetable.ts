@@ -5,6 +5,7 @@
 import { Cron } from 'croner';
 import { InvalidScheduleError } from './schedule-errors.js';
 import { assertCron, PATTERN_OPTIONS } from './schedule-fault.js';
+import { shown } from './shown.js';
 
 export interface TickRange {
   /** Inclusive. */
@@ -73,7 +74,7 @@ function assertTimeZone(timeZone: unknown): void {
     void new Intl.DateTimeFormat('en', { timeZone });
   } catch (cause) {
     throw new InvalidScheduleError(
-      `Time zone "${String(timeZone)}" is not known here. Use an IANA name such as "Europe/Berlin", or "UTC".`,
+      `Time zone "${shown(timeZone)}" is not known here. Use an IANA name such as "Europe/Berlin", or "UTC".`,
       { part: 'timeZone' },
       { cause },
     );

@@ -97,6 +97,9 @@ async function write(
   try {
     return await archives.import(workflows);
   } catch (error) {
+    if (error instanceof TypeError || error instanceof RangeError)
+      // a circle, a bigint, or too deep
+      throw new ArchiveFormatError('what stands in it is no JSON', { cause: error });
     if (!(error instanceof RowRefusedError)) throw error;
     throw new ArchiveFormatError('the database refuses what stands in it', { cause: error });
   }

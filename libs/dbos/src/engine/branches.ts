@@ -1,5 +1,6 @@
 /** `all`, `map` and `race`: lines of execution side by side, each with a step sequence of its own. */
 import { InvalidArgumentError } from '../core/errors.js';
+import { shown } from '../core/shown.js';
 import { checkpoint } from './checkpoint.js';
 import type { RunScope, RunScopes } from './run-scope.js';
 import { BranchClosedError, type StepSequence } from './step-sequence.js';
@@ -27,10 +28,10 @@ export class Branches {
       items.length === 0
     )) {
       throw new InvalidArgumentError(
-        `flow.map: concurrency must be a whole number above 0, not ${concurrency}.`,
+        `flow.map: concurrency must be a whole number above 0, not ${shown(concurrency)}.`,
       );
     }
-    const branches = items.map((item, index) => () => work(item, index));
+    const branches = Array.from(items, (item, index) => () => work(item, index));
     return this.each(scope, 'flow.map', branches, concurrency);
   }
 

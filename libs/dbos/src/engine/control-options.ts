@@ -5,6 +5,7 @@ import { placementOn } from '../core/queue.js';
 import type { TimeLimitOptions } from '../core/time-limit.js';
 import type { Asked, Family, Place } from '../repository/control-repository.js';
 import type { QueueRegistry } from './queue-registry.js';
+import { shown } from '../core/shown.js';
 
 /** One id, or many: those are one statement. At most 10,000. */
 export type WorkflowIds = string | readonly string[];
@@ -63,8 +64,7 @@ export function checkedIds(workflowIds: WorkflowIds): readonly string[] {
       `At most ${MAX_IDS} workflows can be given at once, not ${ids.length}. Give them in parts.`,
     );
   }
-  ids.forEach((id) => assertIdentifier('A workflow id', id));
-  return ids as readonly string[];
+  return Array.from(ids as readonly unknown[], (id) => assertIdentifier('A workflow id', id)); // holes, too
 }
 
 /** @throws InvalidArgumentError */
@@ -75,7 +75,7 @@ export function askedBy({ by }: ActionOptions): Asked {
 /** @throws InvalidArgumentError */
 export function familyOf({ children = false, ...options }: FamilyOptions): Family {
   if (typeof children !== 'boolean')
-    throw new InvalidArgumentError(`children must be true or false, not ${String(children)}.`);
+    throw new InvalidArgumentError(`children must be true or false, not ${shown(children)}.`);
   return { children, ...askedBy(options) };
 }
 

@@ -9,6 +9,8 @@ import type {
 } from '../repository/listing-repository.js';
 import { workflowFilter, type WorkflowQuery } from './listing-filter.js';
 import { assertPlace, MAX_LOOKS } from './listing.js';
+import { givenList } from '../core/given.js';
+import { shown } from '../core/shown.js';
 
 export interface CountQuery extends WorkflowQuery {
   /** Default: none, and one group of all. */
@@ -106,10 +108,12 @@ export function checkedBucketMs(bucket: Duration | undefined): number | undefine
 }
 
 function checked({ groupBy = [], bucket, after, ...query }: CountQuery) {
-  const groups = typeof groupBy === 'string' ? [groupBy] : groupBy;
-  const unknown = groups.find((group) => !GROUPINGS.includes(group));
-  if (unknown !== undefined) {
-    throw new InvalidArgumentError(`groupBy must be of ${GROUPINGS.join(', ')}, not ${unknown}.`);
+  const groups = typeof groupBy === 'string' ? [groupBy] : givenList('groupBy', groupBy);
+  for (const group of groups) {
+    if (GROUPINGS.includes(group)) continue;
+    throw new InvalidArgumentError(
+      `groupBy must be of ${GROUPINGS.join(', ')}, not ${shown(group)}.`,
+    );
   }
   const bucketMs = checkedBucketMs(bucket);
   assertPlace(after);

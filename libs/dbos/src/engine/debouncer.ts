@@ -11,6 +11,7 @@ import type { QueueRegistry } from './queue-registry.js';
 import type { WorkflowRegistry } from './registry.js';
 import type { RunScope, RunScopes } from './run-scope.js';
 import { checkedCall, childId, type StartOptions, type Starter } from './starter.js';
+import { shown } from '../core/shown.js';
 
 /** The limits of time are those of the last call: a timeout counts from the claim of what was put off. */
 export interface DebounceOptions extends TimeLimitOptions {
@@ -102,7 +103,7 @@ export class Debouncer {
       if (value === undefined && option === 'maxWaitMs') continue;
       if (typeof value === 'number' && Number.isFinite(value) && value >= 0) continue;
       throw new InvalidArgumentError(
-        `Debouncing: ${option} must be a finite number of at least 0, not ${String(value)}.`,
+        `Debouncing: ${option} must be a finite number of at least 0, not ${shown(value)}.`,
       );
     }
     if (queue !== undefined && this.parts.queues.get(queue).limits.partition) {

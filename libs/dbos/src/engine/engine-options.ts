@@ -8,6 +8,8 @@ import { SerializerSet, type PayloadCodec } from '../core/serialization/serializ
 import { ContextCarriers, type ContextCarrier } from './context-carriers.js';
 import { ExecutorIdentity } from './executor-identity.js';
 import { retentionRules, type RetentionOptions } from './retention-rules.js';
+import { shown } from '../core/shown.js';
+import { givenList, givenOptions } from '../core/given.js';
 
 export interface ShutdownTimes {
   /** How long running workflows may go on after the shutdown has begun. Default 0. */
@@ -89,6 +91,7 @@ const MIN_LEASE_MS = 500;
 
 /** @throws InvalidArgumentError naming the option, its value and what it may be */
 export function resolveEngineOptions(options: EngineOptions, { clock, random }: ClockAndChance) {
+  givenOptions('DbosModule', options);
   const serializers = serializersOf(options);
   return {
     identity: new ExecutorIdentity(
@@ -107,12 +110,16 @@ export function resolveEngineOptions(options: EngineOptions, { clock, random }: 
       1,
     ),
     pollIntervalMs: number('pollIntervalMs', options.pollIntervalMs ?? 1_000, 1),
-    listen: options.listen?.map((name) => assertIdentifier('listen: a queue name', name)),
+    listen:
+      options.listen &&
+      Array.from(givenList('listen', options.listen), (name) =>
+        assertIdentifier('listen: a queue name', name),
+      ),
     runWorkflows: options.runWorkflows ?? true,
     parkAfterMs: number('parkAfterMs', options.parkAfterMs ?? 10_000, 0),
     databasePatienceMs: number('databasePatienceMs', options.databasePatienceMs ?? 30_000, 1),
-    shutdownTimes: shutdownTimes(options.shutdown ?? {}),
-    retention: options.retention && retentionRules(options.retention),
+    shutdownTimes: shutdownTimes(givenOptions('shutdown', options.shutdown ?? {})),
+    retention: options.retention && retentionRules(givenOptions('retention', options.retention)),
     health: {
       databaseMs: number('health.databaseMs', options.health?.databaseMs ?? 1_000, 0),
       queuedMs: number('health.queuedMs', options.health?.queuedMs ?? 300_000, 0),
@@ -129,7 +136,8 @@ function serializersOf({
   serializers = new SerializerSet(),
   codecs,
 }: EngineOptions): SerializerSet {
-  return codecs && codecs.length > 0 ? serializers.withCodecs(codecs) : serializers;
+  if (codecs === undefined || givenList('codecs', codecs).length === 0) return serializers;
+  return serializers.withCodecs(codecs.map((codec) => givenOptions('A codec', codec)));
 }
 
 function carriersOf(
@@ -137,7 +145,8 @@ function carriersOf(
   serializers: SerializerSet,
 ): ContextCarriers {
   const carriers = new ContextCarriers(serializers);
-  for (const carrier of contextCarriers) carriers.add(carrier);
+  for (const carrier of givenList('contextCarriers', contextCarriers))
+    carriers.add(givenOptions('A context carrier', carrier));
   return carriers;
 }
 
@@ -164,6 +173,6 @@ function shutdownTimes(
 function number(option: string, value: number, min: number): number {
   if (typeof value === 'number' && Number.isFinite(value) && value >= min) return value;
   throw new InvalidArgumentError(
-    `${option} must be a finite number of at least ${min}, not ${String(value)}.`,
+    `${option} must be a finite number of at least ${min}, not ${shown(value)}.`,
   );
 }

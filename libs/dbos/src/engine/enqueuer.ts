@@ -17,6 +17,7 @@ import type { Patience } from './patience.js';
 import type { WorkflowDefinition } from './registry.js';
 import type { RunScope } from './run-scope.js';
 import { checkedCall, childId, type Parent, type Starter } from './starter.js';
+import { givenList, givenOptions } from '../core/given.js';
 
 /** What is to be enqueued, and where. */
 export interface EnqueueCall {
@@ -139,13 +140,17 @@ export class Enqueuer implements PlacementWriter {
     begin: (workflows: readonly PlacedWorkflow[]) => Promise<StartedWorkflow[]>,
     { definition, queue, items }: EnqueueManyCall,
   ): Promise<string[]> {
+    givenList('What is enqueued', items);
     if (items.length > MAX_ENQUEUED_AT_ONCE) {
       throw new InvalidArgumentError(
         `At most ${MAX_ENQUEUED_AT_ONCE} workflows can be enqueued at once, not ${items.length}. Enqueue them in parts.`,
       );
     }
     if (items.length === 0) return [];
-    const calls = items.map(({ args, ...options }) => ({ definition, queue, args, options }));
+    const calls = Array.from(items, (item) => {
+      const { args, ...options } = givenOptions('Each of what is enqueued', item);
+      return { definition, queue, args: givenList('args', args), options };
+    });
     const call = { ...callOf({ definition, queue }), count: items.length };
     return this.parts.diagnostics.call(call, async (event) => {
       const checked = await Promise.all(calls.map(async (each) => checkedCall(each) ?? each));

@@ -13,6 +13,7 @@ import type { DatabaseTime } from './database-time.js';
 import type { OutcomeCodec } from './outcome.js';
 import type { Patience } from './patience.js';
 import type { RunScope, RunScopes } from './run-scope.js';
+import { givenOptions } from '../core/given.js';
 
 export interface GetEventOptions {
   /** How long to wait for an event that has not been set. Default: a minute. */
@@ -112,6 +113,7 @@ export class Events {
     options: GetEventOptions = {},
   ): Promise<T | undefined> {
     const { scopes, time } = this.parts;
+    givenOptions('getEvent()', options);
     const key = checkedKey(keyOrName).name;
     const event = { workflowId: assertIdentifier('A workflow id', workflowId), key };
     const timeout = options.timeout ?? DEFAULT_TIMEOUT_MS;

@@ -15,6 +15,7 @@ import {
   type StepOptions,
   type StepSurroundings,
 } from './step.js';
+import { givenFunction, givenList, givenOptions } from '../core/given.js';
 
 export class Flow {
   constructor(
@@ -45,7 +46,8 @@ export class Flow {
   }
 
   async step<T>(name: string, body: StepBody<T>, options?: StepOptions): Promise<T> {
-    return this.runStep(defineStep(name, options), body);
+    const definition = defineStep(name, options && givenOptions('flow.step()', options));
+    return this.runStep(definition, givenFunction(`Step "${name}"`, body));
   }
 
   /** In a workflow a checkpointed step; inside a step part of it; elsewhere an ordinary call. */
@@ -80,7 +82,8 @@ export class Flow {
   }
 
   async all<T>(branches: ReadonlyArray<Branch<T>>): Promise<T[]> {
-    return this.branches.all(this.scopes.require('flow.all()'), branches);
+    const scope = this.scopes.require('flow.all()');
+    return this.branches.all(scope, branchesOf('flow.all()', branches));
   }
 
   async map<T, R>(
@@ -88,12 +91,29 @@ export class Flow {
     work: (item: T, index: number) => R | Promise<R>,
     concurrency?: number,
   ): Promise<R[]> {
-    return this.branches.map(this.scopes.require('flow.map()'), items, work, concurrency);
+    const scope = this.scopes.require('flow.map()');
+    givenFunction('What flow.map() does', work);
+    return this.branches.map(
+      scope,
+      givenList('What flow.map() goes over', items),
+      work,
+      concurrency,
+    );
   }
 
   async race<T>(branches: ReadonlyArray<Branch<T>>): Promise<T> {
-    return this.branches.race(this.scopes.require('flow.race()'), branches);
+    const scope = this.scopes.require('flow.race()');
+    return this.branches.race(scope, branchesOf('flow.race()', branches));
   }
+}
+
+/** @throws InvalidArgumentError for what is no list of functions */
+function branchesOf<T>(
+  operation: string,
+  given: ReadonlyArray<Branch<T>>,
+): ReadonlyArray<Branch<T>> {
+  const what = `A branch of ${operation}`;
+  return Array.from(givenList(`What ${operation} runs`, given), (one) => givenFunction(what, one));
 }
 
 /** What a step that is called outside of a workflow gets: it is an ordinary call, tried once. */

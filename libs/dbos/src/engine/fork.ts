@@ -27,6 +27,7 @@ import type { Lifecycle } from './lifecycle.js';
 import type { QueueRegistry } from './queue-registry.js';
 import type { RunScopes } from './run-scope.js';
 import { childId } from './starter.js';
+import { shown } from '../core/shown.js';
 
 export interface ForksParts {
   readonly repository: { readonly control: ControlRepository };
@@ -134,7 +135,7 @@ function pointOf(from: ForkOptions['from']): ForkPoint {
   if (Number.isInteger(from) && from >= 0 && from <= MAX_POSITION) return { position: from };
   throw new InvalidArgumentError(
     "A workflow is forked from the position of a step (a whole number from 0), from { step: 'name' } or from 'failure', " +
-      `not from ${String(from)}.`,
+      `not from ${shown(from)}.`,
   );
 }
 

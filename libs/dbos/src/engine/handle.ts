@@ -29,6 +29,7 @@ import { StatusReader, type StatusWatch } from './status-reader.js';
 import { statusReport, type WorkflowStatusReport } from './status-report.js';
 import type { ReadStreamOptions, Streams } from './streams.js';
 import type { UpdateOptions, Updates } from './updates.js';
+import { givenOptions } from '../core/given.js';
 
 export interface ResultOptions {
   /** Gives up waiting (not the workflow) after this long. Default: never. */
@@ -69,7 +70,8 @@ export class WorkflowHandle<R = unknown> {
    * @throws ResultTimeoutError, WorkflowCancelledError, RecoveryAttemptsExceededError, WorkflowNotFoundError
    * @throws ForbiddenInStepError inside of a step, EngineNotRunningError before the application has started
    */
-  async result({ timeout }: ResultOptions = {}): Promise<R> {
+  async result(options: ResultOptions = {}): Promise<R> {
+    const { timeout } = givenOptions('handle.result()', options);
     const timeoutMs = timeout === undefined ? undefined : durationMs('timeout', timeout);
     const scope = this.#parts.scopes.outsideSteps('handle.result()');
     if (scope) return this.resultInWorkflow(scope, timeoutMs);

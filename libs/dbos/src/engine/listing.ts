@@ -5,6 +5,7 @@ import type { ListedWorkflow, ListingRepository } from '../repository/listing-re
 import { workflowFilter, type WorkflowQuery } from './listing-filter.js';
 import type { OutcomeCodec } from './outcome.js';
 import { statusReport, type WorkflowStatusReport } from './status-report.js';
+import { shown } from '../core/shown.js';
 
 export interface ListQuery extends WorkflowQuery {
   /** Default `newest` first. */
@@ -88,7 +89,7 @@ function checkedQuery(query: ListQuery) {
     throw new InvalidArgumentError("order must be 'newest' or 'oldest'.");
   if (!Number.isInteger(limit) || limit < 1 || limit > MAX_LIMIT) {
     throw new InvalidArgumentError(
-      `limit must be a whole number from 1 to ${MAX_LIMIT}, not ${String(limit)}.`,
+      `limit must be a whole number from 1 to ${MAX_LIMIT}, not ${shown(limit)}.`,
     );
   }
   assertPlace(query.after);

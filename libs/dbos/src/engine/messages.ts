@@ -13,6 +13,7 @@ import type { Receiver } from './receiver.js';
 import type { RunScopes } from './run-scope.js';
 import type { Sender } from './sender.js';
 import type { Transactional } from './transactional.js';
+import { givenOptions } from '../core/given.js';
 
 export interface SendOptions extends TransactionalOptions {
   /** Which of its topics the workflow receives the message on. Default: none, which is one of its own. */
@@ -117,11 +118,8 @@ export class Messages {
 }
 
 /** Epoch milliseconds; `Infinity` for none. @throws InvalidArgumentError */
-export function deadlineOf(
-  what: string,
-  { timeout, deadline }: RecvOptions,
-  nowMs: number,
-): number {
+export function deadlineOf(what: string, options: RecvOptions, nowMs: number): number {
+  const { timeout, deadline } = givenOptions(what, options);
   if (timeout !== undefined && deadline !== undefined)
     throw new InvalidArgumentError(`${what}: give a timeout or a deadline, not both.`);
   const until = deadline ?? timeout;

@@ -4,6 +4,7 @@ import { UnknownQueueError } from '../core/queue-errors.js';
 import { RegistrationError } from '../core/errors.js';
 import type { QueueDefinition } from '../core/queue.js';
 import type { ListenedQueue } from '../repository/queue-repository.js';
+import { assertIdentifier } from '../core/identifiers.js';
 
 /** Who is told when there may be room again in a queue. */
 export interface QueueListener {
@@ -62,7 +63,7 @@ export class QueueRegistry {
 
   /** @throws UnknownQueueError */
   get(name: string): QueueDefinition {
-    const definition = this.definitions.get(name);
+    const definition = this.definitions.get(assertIdentifier('A queue name', name));
     if (!definition) throw new UnknownQueueError(name);
     return definition;
   }

@@ -22,6 +22,7 @@ import type { QueueRegistry } from './queue-registry.js';
 import type { WorkflowRegistry } from './registry.js';
 import type { RunScopes } from './run-scope.js';
 import type { Transactional } from './transactional.js';
+import { checkedIds } from './control-options.js';
 
 /** A queue as it stands, and what it holds. */
 export type QueueReport = QueueRecord & QueueCounts;
@@ -95,11 +96,11 @@ export class Queues {
   /** Of workflows that wait; returns the ids it changed. */
   async setPriority(workflowIds: readonly string[], priority: number): Promise<string[]> {
     this.parts.scopes.outsideSteps('Changing a priority');
-    workflowIds.forEach((id) => assertIdentifier('A workflow id', id));
+    const ids = checkedIds(workflowIds);
     const checked = checkedPriority(priority);
     const { repository, operation, dispatcher } = this.parts;
     return operation('queues.setPriority', async () => {
-      const changed = await repository.queues.setPriority(workflowIds, checked);
+      const changed = await repository.queues.setPriority(ids, checked);
       if (changed.length > 0) dispatcher.stirred(); // a claim passes by what it finds locked
       return changed;
     });

@@ -6,6 +6,7 @@ import {
   WorkflowNotRegisteredError,
 } from '../core/errors.js';
 import { assertSchema, validated, type Schema } from '../core/schema.js';
+import { shown } from '../core/shown.js';
 
 export interface WorkflowOptions {
   /**
@@ -47,7 +48,7 @@ export function defineWorkflow(
   if (maxRecoveryAttempts !== Infinity && !isCount) {
     throw new InvalidArgumentError(
       `Workflow "${name}": maxRecoveryAttempts must be a whole number of at least 0, or Infinity, ` +
-        `not ${String(maxRecoveryAttempts)}.`,
+        `not ${shown(maxRecoveryAttempts)}.`,
     );
   }
   return { name, maxRecoveryAttempts, input, output, invoke };

@@ -2,6 +2,8 @@
 import { durationMs, type Duration } from '../core/duration.js';
 import { InvalidArgumentError } from '../core/errors.js';
 import type { TerminalStatus } from '../core/status.js';
+import { shown } from '../core/shown.js';
+import { givenOptions } from '../core/given.js';
 
 /** Removes what either of the two says. */
 export interface KeepOptions {
@@ -54,6 +56,7 @@ const MAX_COUNT = 2_147_483_647;
 /** @throws InvalidArgumentError naming the option, its value and what it may be */
 export function retentionRules(options: RetentionOptions): RetentionRules {
   const { outcomes = {}, interval = DEFAULT_INTERVAL_MS, batchSize = DEFAULT_BATCH_SIZE } = options;
+  givenOptions('retention.outcomes', outcomes);
   const unknown = Object.keys(outcomes).find((name) => !(name in OUTCOMES));
   if (unknown !== undefined) {
     const known = Object.keys(OUTCOMES).join(', ');
@@ -100,6 +103,6 @@ function whole(what: string, value: unknown, min: number, max: number): number {
   const isUsable = Number.isInteger(value) && (value as number) >= min && (value as number) <= max;
   if (isUsable) return value as number;
   throw new InvalidArgumentError(
-    `${what} must be a whole number from ${min} to ${max}, not ${String(value)}.`,
+    `${what} must be a whole number from ${min} to ${max}, not ${shown(value)}.`,
   );
 }

@@ -8,6 +8,7 @@ import type { EncodedValue, SerializerSet } from '../core/serialization/serializ
 import { timeLimitOf } from '../core/time-limit.js';
 import type { QueueRegistry } from './queue-registry.js';
 import type { NewSchedule, ScheduleDefinition } from '../repository/schedule-repository.js';
+import { shown } from '../core/shown.js';
 
 export interface ScheduleOptions {
   /** IANA name of the time zone in which the cron expression is meant, such as `Europe/Berlin`. Default `UTC`. */
@@ -80,7 +81,7 @@ export function assertScheduleName(name: unknown): string {
 export function assertBackfill(backfill: unknown): void {
   if (MISSED_TICKS.some((policy) => policy === backfill)) return;
   throw new InvalidArgumentError(
-    `backfill must be 'skip', 'latest' or 'all', not ${JSON.stringify(backfill)}.`,
+    `backfill must be 'skip', 'latest' or 'all', not ${shown(backfill)}.`,
   );
 }
 

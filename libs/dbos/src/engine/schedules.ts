@@ -24,6 +24,7 @@ import { scheduleReport, type ScheduleReport } from './schedule-report.js';
 import { isSameDefinition, withStandingInputs } from './schedule-standing.js';
 import { ScheduleRuns, type Period } from './schedule-runs.js';
 import { Scheduler, type SchedulerParts } from './scheduler.js';
+import { shown } from '../core/shown.js';
 
 export interface SchedulesParts
   extends SchedulerParts, DeclaredSchedulesParts, OperationSurroundings {
@@ -274,6 +275,6 @@ function assertCount(
 ): void {
   if (Number.isInteger(value) && value >= min && value <= max) return;
   throw new InvalidArgumentError(
-    `${option} must be a whole number from ${min} to ${max}, not ${String(value)}.`,
+    `${option} must be a whole number from ${min} to ${max}, not ${shown(value)}.`,
   );
 }

@@ -31,7 +31,7 @@ import type { Slots } from './slots.js';
 export interface StartOptions extends TimeLimitOptions, TransactionalOptions {
   /** The idempotency key: the same id again attaches to the first execution. Default: a random UUID. */
   readonly workflowId?: string;
-  /** A JSON object to find the workflow by later. Not inherited by children. */
+  /** A JSON object to find the workflow by later, kept as `JSON.stringify` makes it. Not inherited by children. */
   readonly attributes?: Readonly<Record<string, unknown>>;
 }
 
@@ -133,7 +133,10 @@ export class Starter {
     parent?: Parent,
     event?: CallEvent,
   ): NewWorkflow {
-    const id = assertIdentifier('A workflow id', options.workflowId ?? randomUUID());
+    const id = assertIdentifier(
+      'A workflow id',
+      options.workflowId === undefined ? randomUUID() : options.workflowId, // null is a mistake, and no id
+    );
     const input = this.parts.codec.serializers.encode([...args], `arguments of ${definition.name}`);
     if (!this.accepting) {
       throw new EngineNotRunningError(
@@ -250,9 +253,24 @@ export function jsonAttributes(
   const isPlain =
     typeof attributes === 'object' && attributes !== null && !Array.isArray(attributes);
   if (!isPlain) throw new InvalidArgumentError('attributes must be a JSON object.');
-  const text = JSON.stringify(attributes);
+  const text = jsonOf(attributes);
   // JSONB cannot hold a NUL (PostgreSQL manual, "JSON Types"); payloads are TEXT and can.
   if (text.includes('\\u0000'))
     throw new InvalidArgumentError('attributes must not contain the character U+0000.');
   return JSON.parse(text) as Record<string, unknown>;
+}
+
+function jsonOf(attributes: object): string {
+  let text: string | undefined;
+  let cause: unknown;
+  try {
+    text = JSON.stringify(attributes) as string | undefined; // nothing, where a toJSON() says so
+  } catch (error) {
+    cause = error;
+  }
+  if (text?.startsWith('{')) return text;
+  throw new InvalidArgumentError(
+    'attributes must be a JSON object: without bigints, circles, and a toJSON() of its own.',
+    { cause },
+  );
 }

@@ -2,6 +2,7 @@
 import { InvalidArgumentError } from '../core/errors.js';
 import type { StepRecord } from '../repository/step-repository.js';
 import type { OutcomeCodec } from './outcome.js';
+import { shown } from '../core/shown.js';
 
 export interface StepReport {
   /** Position in the run: `'3'`, or `'3.0.2'` in branch 0 of step 3. */
@@ -34,11 +35,12 @@ export function checkedStepQuery(query: StepQuery): StepQuery {
   const { limit, after } = query;
   if (limit !== undefined && !(Number.isInteger(limit) && limit >= 1 && limit <= MAX_LIMIT)) {
     throw new InvalidArgumentError(
-      `limit must be a whole number from 1 to ${MAX_LIMIT}, not ${String(limit)}.`,
+      `limit must be a whole number from 1 to ${MAX_LIMIT}, not ${shown(limit)}.`,
     );
   }
-  if (after !== undefined && !/^\d{1,9}(\.\d{1,9})*$/.test(after))
-    throw new InvalidArgumentError(`after must be the id of a step, not ${after}.`);
+  const isPlace = typeof after === 'string' && /^\d{1,9}(\.\d{1,9})*$/.test(after);
+  if (after !== undefined && !isPlace)
+    throw new InvalidArgumentError(`after must be the id of a step, not ${shown(after)}.`);
   return query;
 }
 

@@ -12,6 +12,7 @@ import { AttemptContext } from './attempt-context.js';
 import { checkpoint, type OperationReport } from './checkpoint.js';
 import type { Interceptors } from './interceptors.js';
 import type { RunScope, RunScopes, StepContext } from './run-scope.js';
+import { shown } from '../core/shown.js';
 
 /** How a step is tried again. Defaults: no retries, 100 ms, factor 2, at most 5 s between attempts. */
 export interface StepOptions extends Partial<RetryPolicy> {
@@ -37,7 +38,7 @@ export function defineStep(name: string, options: StepOptions = {}): StepDefinit
   const { timeoutMs, shouldRetry, ...policy } = options;
   if (timeoutMs !== undefined && !(Number.isFinite(timeoutMs) && timeoutMs > 0)) {
     throw new InvalidArgumentError(
-      `Step "${name}": timeoutMs must be a finite number above 0, not ${String(timeoutMs)}.`,
+      `Step "${name}": timeoutMs must be a finite number above 0, not ${shown(timeoutMs)}.`,
     );
   }
   return { name, policy: retryPolicy(`Step "${name}"`, policy), timeoutMs, shouldRetry };

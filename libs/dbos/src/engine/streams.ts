@@ -6,6 +6,8 @@ import type { LoopSettings } from './loop.js';
 import { readStreams, StreamReader, type StreamWatch } from './stream-reader.js';
 import { StreamWriter, type StreamWriterParts } from './stream-writer.js';
 import { Watch } from './watch.js';
+import { givenOptions } from '../core/given.js';
+import { shown } from '../core/shown.js';
 
 export interface ReadStreamOptions {
   /** Where to begin. Default 0, the first value. */
@@ -43,11 +45,8 @@ export class Streams {
   }
 
   /** @throws InvalidArgumentError */
-  read<T>(
-    workflowId: string,
-    key: string,
-    { fromOffset = 0 }: ReadStreamOptions = {},
-  ): LiveValues<T> {
+  read<T>(workflowId: string, key: string, options: ReadStreamOptions = {}): LiveValues<T> {
+    const { fromOffset = 0 } = givenOptions('readStream()', options);
     const position = {
       workflowId: assertIdentifier('A workflow id', workflowId),
       key: assertIdentifier('A stream key', key),
@@ -61,6 +60,6 @@ export class Streams {
 function checkedOffset(offset: number): number {
   if (Number.isInteger(offset) && offset >= 0 && offset <= MAX_OFFSET) return offset;
   throw new InvalidArgumentError(
-    `Reading a stream: fromOffset must be an integer of 0 to ${MAX_OFFSET}, not ${String(offset)}.`,
+    `Reading a stream: fromOffset must be an integer of 0 to ${MAX_OFFSET}, not ${shown(offset)}.`,
   );
 }

@@ -16,6 +16,7 @@ import type {
 import { AttemptContext } from './attempt-context.js';
 import type { OperationReport } from './checkpoint.js';
 import type { RunScope } from './run-scope.js';
+import { shown } from '../core/shown.js';
 
 export interface TransactionOptions extends Partial<TransactionSettings> {
   /**
@@ -46,7 +47,7 @@ export function defineTransaction(
   const check = (isUsable: boolean, option: string, value: unknown, expected: string): void => {
     if (isUsable) return;
     throw new InvalidArgumentError(
-      `Transaction "${name}": ${option} must be ${expected}, not ${String(value)}.`,
+      `Transaction "${name}": ${option} must be ${expected}, not ${shown(value)}.`,
     );
   };
   const isTime = (ms?: number): boolean => ms === undefined || (Number.isFinite(ms) && ms > 0);

@@ -1,6 +1,9 @@
-/** Health endpoints without a dependency, for applications that mount them: `controllers: [DbosHealthController]`. */
+/**
+ * Health endpoints without a dependency, for applications that mount them: `controllers: [DbosHealthController]`. Open, as
+ * probes need them, and so they tell no more than the status and how recovery stands; `DbosHealthDetailsController` tells the rest.
+ */
 import { Controller, Get, Header, ServiceUnavailableException } from '@nestjs/common';
-import { DbosHealth, type DbosReadiness } from './dbos-health.js';
+import { DbosHealth, statusOf, type DbosReadinessStatus } from './dbos-health.js';
 
 @Controller('dbos/health')
 export class DbosHealthController {
@@ -15,9 +18,9 @@ export class DbosHealthController {
   /** 200 when ready, 503 with the reason when not. */
   @Get('ready')
   @Header('Cache-Control', 'no-store')
-  async ready(): Promise<DbosReadiness> {
-    const readiness = await this.health.readiness();
-    if (!readiness.ready) throw new ServiceUnavailableException(readiness);
-    return readiness;
+  async ready(): Promise<DbosReadinessStatus> {
+    const status = statusOf(await this.health.readiness());
+    if (!status.ready) throw new ServiceUnavailableException(status);
+    return status;
   }
 }

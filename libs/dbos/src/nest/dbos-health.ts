@@ -7,6 +7,7 @@ import {
   type HealthProblem,
 } from '../engine/health-assessment.js';
 import type { DatabaseHealth, ProcessHealth } from '../engine/health.js';
+import type { RecoveryCounts } from '../engine/recovery-log.js';
 
 export interface DbosReadiness extends ProcessHealth {
   /** Whether it can take work. */
@@ -21,6 +22,13 @@ export interface DbosReadiness extends ProcessHealth {
   readonly recovery?: RecoveryReport;
   /** What waits on the queues that are registered here; of each the first 1,000 are counted. */
   readonly queues?: DatabaseHealth['queues'];
+}
+
+/** What anybody may know of it: no name and no id. */
+export interface DbosReadinessStatus extends Pick<DbosReadiness, 'ready' | 'reason'> {
+  /** Codes of what is wrong. */
+  readonly problems: readonly HealthProblem['code'][];
+  readonly recovery?: RecoveryCounts;
 }
 
 /** Longest wait of a probe for the database. */
@@ -59,6 +67,25 @@ export class DbosHealth {
     const hasExpired = executor.leaseAgeMs !== null && executor.leaseAgeMs >= executor.leaseMs;
     return this.engine.isAdmitted && hasExpired ? 'lease expired' : 'engine not running';
   }
+}
+
+export function statusOf({
+  ready,
+  reason,
+  problems,
+  recovery,
+}: DbosReadiness): DbosReadinessStatus {
+  return {
+    ready,
+    ...(reason !== undefined && { reason }),
+    problems: problems.map(({ code }) => code),
+    ...(recovery && { recovery: countsOf(recovery) }),
+  };
+}
+
+function countsOf(recovery: RecoveryReport): RecoveryCounts {
+  const { phase, found, replaying, recovered, failed, setAside } = recovery;
+  return { phase, found, replaying, recovered, failed, setAside };
 }
 
 async function inTime<T>(work: Promise<T>): Promise<T> {

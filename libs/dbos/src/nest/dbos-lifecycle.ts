@@ -12,6 +12,7 @@ import { Engine } from '../engine/engine.js';
 import { BootstrapGate } from './bootstrap-gate.js';
 import { DrainFirst } from './drain-first.js';
 import { bindExtensions } from './extensions.js';
+import { EndpointAccess } from './management.js';
 import { Telemetry } from './telemetry/telemetry.js';
 import { WorkflowBinder } from './workflow-binder.js';
 
@@ -29,15 +30,17 @@ export class DbosLifecycle implements OnModuleInit, OnApplicationBootstrap, OnMo
     private readonly drainFirst: DrainFirst,
     private readonly discovery: DiscoveryService,
     private readonly telemetry: Telemetry,
+    private readonly access: EndpointAccess,
   ) {}
 
-  onModuleInit(): void {
+  async onModuleInit(): Promise<void> {
     this.assertAlone();
     bindExtensions(this.engine, this.discovery.getProviders());
     this.binder.bind();
     this.drainFirst.install(() => this.engine.shutdown());
     this.gate.watch();
     void this.gate.opened.then(() => this.engine.admit());
+    await this.access.settle(this.discovery.getControllers());
   }
 
   async onApplicationBootstrap(): Promise<void> {

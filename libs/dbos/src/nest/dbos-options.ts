@@ -1,5 +1,10 @@
 /** What an application configures. */
-import { ConfigurableModuleBuilder, type InjectionToken } from '@nestjs/common';
+import {
+  ConfigurableModuleBuilder,
+  type CanActivate,
+  type InjectionToken,
+  type Type,
+} from '@nestjs/common';
 import { InvalidArgumentError } from '../core/errors.js';
 import type { EngineOptions } from '../engine/engine-options.js';
 import type { ErrorClass } from './error-revival.js';
@@ -43,6 +48,18 @@ export interface DbosModuleOptions extends Omit<EngineOptions, 'logger'> {
    * before the application's bootstrap. Default true.
    */
   readonly telemetry?: boolean;
+  /** Who may ask the endpoints that tell more than a status, where they are mounted. */
+  readonly endpoints?: EndpointOptions;
+}
+
+export interface EndpointOptions {
+  /**
+   * Decides on every request to `DbosMetricsController` and `DbosHealthDetailsController`: a guard of Nest, or its class,
+   * as the application provides it. `{ canActivate: () => true }` opens them, where the network closes them. Default: none,
+   * and they answer 403; in production (`NODE_ENV=production`) the application does not start where one is mounted
+   * (`UnguardedEndpointsError`).
+   */
+  readonly guard?: CanActivate | Type<CanActivate>;
 }
 
 /** A client whose transactions steps may be. */

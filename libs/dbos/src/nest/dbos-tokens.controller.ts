@@ -3,6 +3,7 @@
  * is all they ask for; put a guard of your own before them where it should not be enough.
  */
 import {
+  BadRequestException,
   Body,
   Controller,
   GoneException,
@@ -14,6 +15,10 @@ import {
   Post,
 } from '@nestjs/common';
 import { TokenExpiredError, TokenNotFoundError } from '../core/message-errors.js';
+import {
+  UnserializableValueError,
+  ValueTooLargeError,
+} from '../core/serialization/serialization-error.js';
 import { WorkflowService } from './workflow.service.js';
 
 /** Whether this request decided; false when another did before. */
@@ -25,7 +30,7 @@ export interface TokenDecision {
 export class DbosTokensController {
   constructor(private readonly workflows: WorkflowService) {}
 
-  /** 404 for a token that nobody was given, 410 for one that has expired. */
+  /** 404 for a token that nobody was given, 410 for one that has expired, 400 for a value that cannot be kept. */
   @Post(':token/resolve')
   @HttpCode(HttpStatus.OK)
   @Header('Cache-Control', 'no-store')
@@ -49,6 +54,8 @@ async function answered(decision: Promise<boolean>): Promise<TokenDecision> {
   } catch (error) {
     if (error instanceof TokenNotFoundError) throw new NotFoundException(error.message);
     if (error instanceof TokenExpiredError) throw new GoneException(error.message);
+    if (error instanceof UnserializableValueError || error instanceof ValueTooLargeError)
+      throw new BadRequestException(error.message);
     throw error;
   }
 }

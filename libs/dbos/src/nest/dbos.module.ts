@@ -22,6 +22,7 @@ import {
 } from './dbos-options.js';
 import { DrainFirst } from './drain-first.js';
 import { errorRevival } from './error-revival.js';
+import { EndpointAccess } from './management.js';
 import { NestEngineLogger } from './nest-logger.js';
 import { whenMade } from './provider-made.js';
 import { ScheduleService } from './schedule.service.js';
@@ -52,6 +53,7 @@ const SERVICES: Provider[] = [
   DbosHealth,
   DbosMetrics,
   Telemetry,
+  EndpointAccess,
 ];
 
 /** Apart from DbosModule, whose lifecycle must not come with every queue. */
@@ -112,6 +114,7 @@ function withLifecycle(core: DynamicModule): DynamicModule {
       Telemetry,
       Engine,
       WorkflowBinder,
+      EndpointAccess,
     ],
   };
   return {

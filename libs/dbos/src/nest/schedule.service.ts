@@ -1,6 +1,6 @@
 /** Schedules at run time: what starts workflows by the clock, made and managed from any process. */
 import { Injectable, type Type } from '@nestjs/common';
-import { RegistrationError } from '../core/errors.js';
+import { InvalidArgumentError, RegistrationError } from '../core/errors.js';
 import { Engine } from '../engine/engine.js';
 import type { WorkflowHandle } from '../engine/handle.js';
 import type { ScheduleChanges } from '../engine/schedule-changes.js';
@@ -8,6 +8,8 @@ import type { ScheduleSpec } from '../engine/schedule-definition.js';
 import type { ScheduleReport } from '../engine/schedule-report.js';
 import type { AppliedSchedules, ScheduleListOptions } from '../engine/schedules.js';
 import { markedMethods } from './marked-methods.js';
+import { givenList, givenOptions } from '../core/given.js';
+import { shown } from '../core/shown.js';
 
 /** A class with one workflow, or the name of a workflow (`Class.method`). It must be registered here. */
 export type ScheduledWorkflow = Type | string;
@@ -54,7 +56,8 @@ export class ScheduleService {
    * @throws InvalidArgumentError for one that is declared by `@Scheduled()`
    * @throws ScheduleNotFoundError, ScheduleChangedError, InvalidScheduleError, WorkflowNotRegisteredError
    */
-  async update(name: string, { workflow, ...changes }: ScheduleUpdate): Promise<void> {
+  async update(name: string, update: ScheduleUpdate): Promise<void> {
+    const { workflow, ...changes } = givenOptions('schedules.update()', update);
     const workflowName = workflow === undefined ? undefined : workflowNameOf(workflow);
     return this.engine.schedules.update(name, { ...changes, workflow: workflowName });
   }
@@ -110,7 +113,10 @@ export class ScheduleService {
    * @throws InvalidScheduleError, WorkflowNotRegisteredError, UnserializableValueError; nothing was written then
    */
   async applySet(set: string, schedules: readonly NewSchedule[]): Promise<AppliedSchedules> {
-    return this.engine.schedules.applySet(set, schedules.map(specOf));
+    return this.engine.schedules.applySet(
+      set,
+      Array.from(givenList('schedules', schedules), specOf),
+    );
   }
 
   /** Undefined when there is none of this name. */
@@ -120,16 +126,21 @@ export class ScheduleService {
 
   /** A page of schedules, in the order of their names, with their next runs. */
   async list(options: ScheduleListOptions = {}): Promise<ScheduleReport[]> {
-    return this.engine.schedules.list(options);
+    return this.engine.schedules.list(givenOptions('schedules.list()', options));
   }
 }
 
 function specOf(schedule: NewSchedule): ScheduleSpec {
-  return { ...schedule, workflow: workflowNameOf(schedule.workflow) };
+  const { workflow } = givenOptions('A schedule', schedule);
+  return { ...schedule, workflow: workflowNameOf(workflow) };
 }
 
 function workflowNameOf(workflow: ScheduledWorkflow): string {
   if (typeof workflow === 'string') return workflow;
+  if (typeof workflow !== 'function')
+    throw new InvalidArgumentError(
+      `A schedule is of a class with a workflow, or of the name of one, not of ${shown(workflow)}.`,
+    );
   const names = markedMethods({ token: workflow, metatype: workflow }, undefined).flatMap(
     ({ marks, place }) => (marks.workflow ? [marks.workflow.name ?? place] : []),
   );

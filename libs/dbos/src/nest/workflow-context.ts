@@ -218,7 +218,7 @@ export class WorkflowContext {
     work: (item: T, index: number) => R | Promise<R>,
     options: { readonly concurrency?: number } = {},
   ): Promise<R[]> {
-    return this.engine.flow.map(items, work, options.concurrency);
+    return this.engine.flow.map(items, work, options?.concurrency);
   }
 
   /** The outcome of the branch that settles first, recorded; the others are cut off and their signals aborted. */

@@ -36,6 +36,7 @@ import type { ReadStreamOptions } from '../engine/streams.js';
 import type { ActionRecord as WorkflowAction } from '../repository/control-repository.js';
 import { WorkflowBinder } from './workflow-binder.js';
 import { methodsOf, type Executing, type Starting } from './workflow-methods.js';
+import { givenOptions } from '../core/given.js';
 
 @Injectable()
 export class WorkflowService {
@@ -77,14 +78,14 @@ export class WorkflowService {
    */
   start<T extends object>(type: Type<T>, options: StartOptions = {}): Starting<T> {
     return methodsOf(this.binder, type, (name, args) =>
-      this.engine.start(name, args, options),
+      this.engine.start(name, args, givenOptions('start()', options)),
     ) as Starting<T>;
   }
 
   /** Starts a workflow and resolves with its result, or rejects with its error. */
   execute<T extends object>(type: Type<T>, options: Omit<StartOptions, 'tx'> = {}): Executing<T> {
     return methodsOf(this.binder, type, (name, args) =>
-      this.engine.execute(name, args, options),
+      this.engine.execute(name, args, givenOptions('execute()', options)),
     ) as Executing<T>;
   }
 
@@ -95,11 +96,12 @@ export class WorkflowService {
    */
   enqueue<T extends object>(
     type: Type<T>,
-    { queue, ...options }: EnqueueOptions & { readonly queue: string },
+    options: EnqueueOptions & { readonly queue: string },
   ): Starting<T> {
-    return methodsOf(this.binder, type, async (name, args) =>
-      this.engine.handle(await this.engine.queues.enqueue(queue, name, args, options)),
-    ) as Starting<T>;
+    return methodsOf(this.binder, type, async (name, args) => {
+      const { queue, ...others } = givenOptions('enqueue()', options);
+      return this.engine.handle(await this.engine.queues.enqueue(queue, name, args, others));
+    }) as Starting<T>;
   }
 
   /**
@@ -116,7 +118,7 @@ export class WorkflowService {
    */
   debounce<T extends object>(type: Type<T>, options: DebounceOptions): Starting<T> {
     return methodsOf(this.binder, type, (name, args) =>
-      this.engine.debounce(name, args, options),
+      this.engine.debounce(name, args, givenOptions('debounce()', options)),
     ) as Starting<T>;
   }
 
@@ -142,8 +144,8 @@ export class WorkflowService {
     message: unknown,
     options?: SendOptions & { readonly topic?: string },
   ): Promise<void>;
-  send(workflowId: string, message: unknown, options: SendOptions = {}): Promise<void> {
-    return this.engine.messages.send(workflowId, message, options);
+  async send(workflowId: string, message: unknown, options: SendOptions = {}): Promise<void> {
+    return this.engine.messages.send(workflowId, message, givenOptions('send()', options));
   }
 
   /**
@@ -182,8 +184,8 @@ export class WorkflowService {
    * ```
    * @throws InvalidArgumentError
    */
-  list(query: ListQuery = {}): Promise<WorkflowPageReport> {
-    return this.engine.list(query);
+  async list(query: ListQuery = {}): Promise<WorkflowPageReport> {
+    return this.engine.list(givenOptions('list()', query));
   }
 
   /**
@@ -196,8 +198,8 @@ export class WorkflowService {
    * ```
    * @throws InvalidArgumentError
    */
-  count(query: CountQuery = {}): Promise<WorkflowCounts> {
-    return this.engine.inspection.count(query);
+  async count(query: CountQuery = {}): Promise<WorkflowCounts> {
+    return this.engine.inspection.count(givenOptions('count()', query));
   }
 
   /**
@@ -237,8 +239,8 @@ export class WorkflowService {
   }
 
   /** The recorded steps of a workflow, in order; none when there is no such workflow. @throws InvalidArgumentError */
-  steps(workflowId: string, query: StepQuery = {}): Promise<StepReport[]> {
-    return this.engine.steps(workflowId, query);
+  async steps(workflowId: string, query: StepQuery = {}): Promise<StepReport[]> {
+    return this.engine.steps(workflowId, givenOptions('steps()', query));
   }
 
   /**
@@ -266,8 +268,8 @@ export class WorkflowService {
    * ```
    * @throws InvalidArgumentError, ForbiddenInStepError, DatabaseUnavailableError
    */
-  cancel(workflowIds: WorkflowIds, options?: FamilyOptions): Promise<string[]> {
-    return this.engine.cancel(workflowIds, options);
+  async cancel(workflowIds: WorkflowIds, options: FamilyOptions = {}): Promise<string[]> {
+    return this.engine.cancel(workflowIds, givenOptions('cancel()', options));
   }
 
   /**
@@ -275,8 +277,8 @@ export class WorkflowService {
    * it changed. A timeout begins anew for those that had ended.
    * @throws InvalidArgumentError, UnknownQueueError, ForbiddenInStepError, DatabaseUnavailableError
    */
-  resume(workflowIds: WorkflowIds, options?: ResumeOptions): Promise<string[]> {
-    return this.engine.resume(workflowIds, options);
+  async resume(workflowIds: WorkflowIds, options: ResumeOptions = {}): Promise<string[]> {
+    return this.engine.resume(workflowIds, givenOptions('resume()', options));
   }
 
   /**
@@ -291,15 +293,17 @@ export class WorkflowService {
    *   ForbiddenInStepError, DatabaseUnavailableError
    */
   async fork<R = unknown>(workflowId: string, options: ForkOptions): Promise<WorkflowHandle<R>> {
-    return this.engine.handle<R>(await this.engine.forks.fork(workflowId, options));
+    return this.engine.handle<R>(
+      await this.engine.forks.fork(workflowId, givenOptions('fork()', options)),
+    );
   }
 
   /** Forks many in one statement; tells of those that there were and that have the step. */
-  forkMany(
+  async forkMany(
     workflowIds: readonly string[],
     options: Omit<ForkOptions, 'workflowId'>,
   ): Promise<ForkReport[]> {
-    return this.engine.forks.forkMany(workflowIds, options);
+    return this.engine.forks.forkMany(workflowIds, givenOptions('forkMany()', options));
   }
 
   /** Begins a new workflow with the input of this one. */
@@ -307,15 +311,17 @@ export class WorkflowService {
     workflowId: string,
     options: RestartOptions = {},
   ): Promise<WorkflowHandle<R>> {
-    return this.engine.handle<R>(await this.engine.forks.restart(workflowId, options));
+    return this.engine.handle<R>(
+      await this.engine.forks.restart(workflowId, givenOptions('restart()', options)),
+    );
   }
 
   /**
    * Removes workflows, whatever becomes of them, with their steps, messages, events and streams; returns the ids of those
    * that there were. Cancel first what may be running.
    */
-  delete(workflowIds: WorkflowIds, options?: FamilyOptions): Promise<string[]> {
-    return this.engine.control.delete(workflowIds, options);
+  async delete(workflowIds: WorkflowIds, options: FamilyOptions = {}): Promise<string[]> {
+    return this.engine.control.delete(workflowIds, givenOptions('delete()', options));
   }
 
   /** What was done to a workflow from outside, by whom, in order (the last 1,000); also after it was deleted. */
@@ -332,8 +338,8 @@ export class WorkflowService {
    * ```
    * @throws WorkflowNotFoundError; InvalidArgumentError when there are more than 1,000 of them
    */
-  export(workflowId: string, options: ExportOptions = {}): Promise<WorkflowArchive> {
-    return this.engine.inspection.export(workflowId, options);
+  async export(workflowId: string, options: ExportOptions = {}): Promise<WorkflowArchive> {
+    return this.engine.inspection.export(workflowId, givenOptions('export()', options));
   }
 
   /**
@@ -341,8 +347,8 @@ export class WorkflowService {
    * ended are refused unless `unfinished` says that they go on here.
    * @throws ArchiveFormatError, ArchiveVersionError, ArchiveConflictError, ArchiveUnfinishedError; nothing was written
    */
-  import(archive: WorkflowArchive, options: ImportOptions = {}): Promise<ImportReport> {
-    return this.engine.inspection.import(archive, options);
+  async import(archive: WorkflowArchive, options: ImportOptions = {}): Promise<ImportReport> {
+    return this.engine.inspection.import(archive, givenOptions('import()', options));
   }
 
   /** What retention has removed in this process; undefined when none is configured. */

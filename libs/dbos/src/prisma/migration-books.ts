@@ -120,8 +120,9 @@ export async function findLockHolder(target: MigrationTarget): Promise<LockHolde
        JOIN pg_database AS database ON database.oid = lock.database
        LEFT JOIN pg_stat_activity AS activity ON activity.pid = lock.pid
       WHERE lock.locktype = 'advisory' AND lock.granted
-        AND lock.classid = 0 AND lock.objid = ${LOCK_KEY} AND lock.objsubid = 1
+        AND lock.classid = 0 AND lock.objid = $1::bigint::oid AND lock.objsubid = 1
         AND database.datname = current_database()`,
+    LOCK_KEY,
   );
   return holder;
 }

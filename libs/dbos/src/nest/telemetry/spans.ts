@@ -3,7 +3,7 @@
  * application's own spans, and those of its HTTP and database clients, belong to it.
  */
 import type { Context, Link, Span, SpanKind, Tracer } from '@opentelemetry/api';
-import { describeError } from '../../core/errors.js';
+import { loggable, textOf, type Redact } from '../../core/redaction.js';
 import type {
   CallEvent,
   DiagnosticsSpan,
@@ -41,6 +41,7 @@ export class Spans {
   constructor(
     private readonly api: OpenTelemetry,
     private readonly carrier: TraceCarrier,
+    private readonly redact?: Redact,
   ) {
     this.tracer = api.trace.getTracer(SCOPE);
   }
@@ -182,13 +183,20 @@ export class Spans {
   private end(span: Span | undefined, { error }: Pick<DiagnosticsSpan, 'error'>): void {
     if (!span) return;
     if (error !== undefined) {
-      const message = describeError(error);
+      const message = textOf(loggable(error), this.redact);
       span.setStatus({ code: this.api.SpanStatusCode.ERROR, message });
       span.setAttribute('error.type', errorType(error));
-      if (error instanceof Error) span.recordException(error);
+      if (error instanceof Error)
+        span.recordException({ name: errorType(error), message, stack: framesOf(error) });
     }
     span.end();
   }
+}
+
+/** Without the lines before them, which repeat the message. */
+function framesOf({ stack }: Error): string {
+  const lines = String(stack).split('\n');
+  return lines.filter((line) => /^\s+at /.test(line)).join('\n');
 }
 
 /** Outcomes that somebody should look at. */

@@ -37,7 +37,7 @@ export class Telemetry {
     if (hasTracing(api)) {
       const carrier = new TraceCarrier(api);
       this.engine.carriers.add(carrier);
-      this.hear(new Spans(api, carrier).handlers);
+      this.hear(new Spans(api, carrier, this.options.redact).handlers);
     }
     if (!hasMetrics(api)) return;
     const instruments = new Instruments(api, async () => readingsOf(await this.health.readiness()));
