@@ -197,10 +197,10 @@ function commonParts(
   repository: CheckpointRepository,
   dispatcher: () => Dispatcher,
 ) {
-  const { identity, applicationVersion, clock, random, logger } = options;
+  const { identity, version, clock, random, logger } = options;
   return {
     identity,
-    applicationVersion,
+    version,
     clock,
     random,
     logger,
