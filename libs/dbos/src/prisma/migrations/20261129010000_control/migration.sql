@@ -240,7 +240,7 @@ BEGIN
   END IF;
 
   IF dbos.is_latest_version(versions[1]) THEN
-    lanes := lanes || '';
+    lanes := array_append(lanes, '');
   END IF;
 
   -- On no queue: what was recovered, woken, or started where there was no slot.
