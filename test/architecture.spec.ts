@@ -75,6 +75,15 @@ describe('The layers of nestjs-dbos', () => {
     ).toEqual([]);
   });
 
+  it('keep OpenTelemetry in nest/telemetry/, which finds it at run time, if it is there', () => {
+    const finder = 'nest/telemetry/open-telemetry.ts';
+    const isAllowed = (path: string, { typeOnly }: SourceImport): boolean =>
+      path === finder || (typeOnly && path.startsWith('nest/telemetry/'));
+    expect(
+      refused(({ path }, used) => isPackage(used, '@opentelemetry') && !isAllowed(path, used)),
+    ).toEqual([]);
+  });
+
   it('never import their own package by its name', () => {
     expect(refused((_, { specifier }) => /^nestjs-dbos(\/|$)/.test(specifier))).toEqual([]);
   });

@@ -1,33 +1,33 @@
 /** nestjs-dbos over a Prisma client without any setting. */
-import { PrismaPg } from '@prisma/adapter-pg';
-import { PrismaClient } from '../generated/prisma/client.js';
 import type {
   Contestant,
-  LaunchSettings,
   MessageContestant,
   QueueContestant,
+  TransactionContestant,
 } from '../harness/contestant.js';
 import { COMPLETED_SQL, launchApplication } from './nest/application.js';
 import { launchMessageApplication } from './nest/message-application.js';
 import { UNFINISHED_SQL, launchQueueApplication } from './nest/queue-application.js';
+import { launchTransactionApplication } from './nest/transaction-application.js';
+import { plainClient } from './prisma/clients.js';
 
 export { pastSql } from './nest/past.js';
 
 export const contestant: Contestant = {
   results: 'callback',
   completedSql: COMPLETED_SQL,
-  launch: (settings) => launchApplication(clientOf(settings), settings),
+  launch: (settings) => launchApplication(plainClient(settings), settings),
 };
 
 export const queue: QueueContestant = {
   unfinishedSql: UNFINISHED_SQL,
-  launch: (settings) => launchQueueApplication(clientOf(settings), settings),
+  launch: (settings) => launchQueueApplication(plainClient(settings), settings),
 };
 
 export const messages: MessageContestant = {
-  launch: (settings) => launchMessageApplication(clientOf(settings), settings),
+  launch: (settings) => launchMessageApplication(plainClient(settings), settings),
 };
 
-function clientOf({ url }: LaunchSettings): PrismaClient {
-  return new PrismaClient({ adapter: new PrismaPg(url) });
-}
+export const transactions: TransactionContestant = {
+  launch: (settings) => launchTransactionApplication(plainClient(settings), settings),
+};

@@ -1,45 +1,33 @@
 /** nestjs-dbos with the settings that its guide recommends for the Prisma client. */
-import { PrismaPg } from '@prisma/adapter-pg';
-import { PrismaClient } from '../generated/prisma/client.js';
 import type {
   Contestant,
-  LaunchSettings,
   MessageContestant,
   QueueContestant,
+  TransactionContestant,
 } from '../harness/contestant.js';
 import { COMPLETED_SQL, launchApplication } from './nest/application.js';
 import { launchMessageApplication } from './nest/message-application.js';
 import { UNFINISHED_SQL, launchQueueApplication } from './nest/queue-application.js';
+import { launchTransactionApplication } from './nest/transaction-application.js';
+import { tunedClient } from './prisma/clients.js';
 
 export { pastSql } from './nest/past.js';
 
 export const contestant: Contestant = {
   results: 'callback',
   completedSql: COMPLETED_SQL,
-  launch: (settings) => launchApplication(clientOf(settings), settings),
+  launch: (settings) => launchApplication(tunedClient(settings), settings),
 };
 
 export const queue: QueueContestant = {
   unfinishedSql: UNFINISHED_SQL,
-  launch: (settings) => launchQueueApplication(clientOf(settings), settings),
+  launch: (settings) => launchQueueApplication(tunedClient(settings), settings),
 };
 
 export const messages: MessageContestant = {
-  launch: (settings) => launchMessageApplication(clientOf(settings), settings),
+  launch: (settings) => launchMessageApplication(tunedClient(settings), settings),
 };
 
-function clientOf({ url }: LaunchSettings): PrismaClient {
-  const adapter = new PrismaPg(url, { statementNameGenerator });
-  return new PrismaClient({ adapter, errorFormat: 'minimal' });
-}
-
-const names = new Map<string, string>();
-
-/** One name for each text of a statement, so that PostgreSQL plans it once for a connection. */
-function statementNameGenerator({ sql }: { readonly sql: string }): string {
-  const known = names.get(sql);
-  if (known !== undefined) return known;
-  const name = `s${names.size}`;
-  names.set(sql, name);
-  return name;
-}
+export const transactions: TransactionContestant = {
+  launch: (settings) => launchTransactionApplication(tunedClient(settings), settings),
+};

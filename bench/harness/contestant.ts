@@ -6,6 +6,7 @@ export interface Parts {
   readonly contestant?: Contestant;
   readonly queue?: QueueContestant;
   readonly messages?: MessageContestant;
+  readonly transactions?: TransactionContestant;
   /** Statements that put workflows of one step that ended well into the tables, as many as asked, over some weeks. */
   readonly pastSql?: (workflows: number) => readonly string[];
 }
@@ -87,11 +88,31 @@ export interface Herald {
   event(index: number): Promise<number>;
 }
 
-/** What a scenario may ask for: the parts, a queue's call for many jobs, and a rate that more processes may raise. */
-export type Skill = 'workflows' | 'queue' | 'messages' | 'past' | 'batch' | 'scale-out';
+/** Workflows of steps that are transactions of the application's own Prisma client. */
+export interface TransactionContestant {
+  launch(settings: LaunchSettings): Promise<TransactionEngine>;
+}
 
-const EVERYTHING = ['workflows', 'queue', 'messages', 'past', 'batch', 'scale-out'] as const;
-const ALL_BUT_MESSAGES = ['workflows', 'queue', 'past', 'batch', 'scale-out'] as const;
+export interface TransactionEngine {
+  /** Runs a workflow of `count` transaction steps, each of which writes a row, from `firstId` on; resolves to how many. */
+  write(firstId: number, count: number): Promise<number>;
+  close(): Promise<void>;
+}
+
+/** What a scenario may ask for: the parts, a queue's call for many jobs, and a rate that more processes may raise. */
+export type Skill =
+  'workflows' | 'queue' | 'messages' | 'past' | 'batch' | 'scale-out' | 'transactions';
+
+const ALL_BUT_TRANSACTIONS = [
+  'workflows',
+  'queue',
+  'messages',
+  'past',
+  'batch',
+  'scale-out',
+] as const;
+const EVERYTHING = [...ALL_BUT_TRANSACTIONS, 'transactions'] as const;
+const QUEUES_AND_WORKFLOWS = ['workflows', 'queue', 'past', 'batch', 'scale-out'] as const;
 
 /** Written down here rather than in each one's file: whoever plans a run loads no contestant. */
 const SKILLS = {
@@ -102,8 +123,8 @@ const SKILLS = {
   openworkflow: ['workflows', 'queue', 'scale-out'],
   'graphile-worker': ['queue', 'batch', 'scale-out'],
   'pg-boss': ['queue', 'batch', 'scale-out'],
-  floor: EVERYTHING,
-  'floor-batched': ALL_BUT_MESSAGES, // one message at a time: nothing to batch
+  floor: ALL_BUT_TRANSACTIONS, // without Prisma
+  'floor-batched': QUEUES_AND_WORKFLOWS, // one message at a time: nothing to batch
 } satisfies Readonly<Record<string, readonly Skill[]>>;
 
 export type ContestantName = keyof typeof SKILLS;

@@ -51,6 +51,7 @@ export const SCENARIOS = [
   'S7',
   'S8',
   'S9',
+  'S10',
   'S11',
 ] as const;
 

@@ -7,6 +7,7 @@ import type {
   Parts,
   QueueContestant,
   QueueEngine,
+  TransactionEngine,
 } from './contestant.js';
 import { profiled } from './profiler.js';
 import type { Answer, Assignment, Call, Heard, Message } from './protocol.js';
@@ -62,6 +63,16 @@ export class Stage {
     return engine;
   }
 
+  async launchTransactions({ work = new Work() } = {}): Promise<TransactionEngine> {
+    const { executorId } = this;
+    const { url } = this.assignment;
+    const { transactions } = this.parts;
+    const settings = { url, executorId, concurrency: 1, work };
+    const engine = await this.part(transactions).launch(settings);
+    this.launched = engine;
+    return engine;
+  }
+
   /** Runs `work` between two readings of all counters; the readings themselves cost it nothing. */
   async meter(work: () => Promise<void>): Promise<Reading> {
     const { profile } = this.assignment;
@@ -113,6 +124,11 @@ export class Stage {
     return new Promise<never>(() => {});
   }
 
+  /** The number that a statement of the act's own counts. */
+  async count(sql: string): Promise<number> {
+    return (await this.ask({ kind: 'count', sql }, 'count')).count;
+  }
+
   async close(): Promise<void> {
     await this.launched?.close();
   }
@@ -135,10 +151,6 @@ export class Stage {
 
   private async counters(): Promise<Counters> {
     return (await this.ask({ kind: 'counters' }, 'counters')).counters;
-  }
-
-  private async count(sql: string): Promise<number> {
-    return (await this.ask({ kind: 'count', sql }, 'count')).count;
   }
 
   /** One question at a time, so that answers need no number. */

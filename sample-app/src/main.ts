@@ -2,6 +2,7 @@
 import { Logger } from '@nestjs/common';
 import { ConfigService } from '@nestjs/config';
 import { NestFactory } from '@nestjs/core';
+import { WorkflowContext, WorkflowLogger } from 'nestjs-dbos';
 import { assertEnvironment, type Environment } from './config/environment.js';
 import { setUpOpenApi } from './config/open-api.js';
 import { startGateway } from './gateway/gateway-process.js';
@@ -24,6 +25,8 @@ async function start(): Promise<void> {
   // Only now: the module reads the environment when it is loaded.
   const { AppModule } = await import('./app.module.js');
   const app = await NestFactory.create(AppModule, { abortOnError: false });
+  // Lines that are logged in a workflow say of which one, and of which step.
+  app.useLogger(new WorkflowLogger(app.get(WorkflowContext)));
   const config = app.get<ConfigService<Environment, true>>(ConfigService);
   await assertReachable(app.get(PrismaService), config.get('DATABASE_URL', { infer: true }));
 
@@ -37,5 +40,6 @@ async function start(): Promise<void> {
   logger.log(`Live:    ${url}/orders/<id>/page`);
   logger.log(`Swagger: ${url}/docs`);
   logger.log(`Health:  ${url}/health`);
+  logger.log(`Metrics: ${url}/dbos/metrics`);
   logger.log(`Gateway: ${process.env['GATEWAY_URL']}/charges`);
 }

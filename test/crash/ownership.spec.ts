@@ -515,6 +515,7 @@ describe('A run of a live executor', () => {
         queue: null,
         input,
         deadline: null,
+        context: null,
       },
       [],
     );

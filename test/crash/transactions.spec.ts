@@ -1,11 +1,12 @@
 // kill -9 at random instants of workflows that sell in transactions: as many rows as sales, whatever died when.
 //
-// TRANSACTION_KILLS=200 for more of them; TEST_SEED repeats the instants.
+// TRANSACTION_KILLS=200 for more of them; TEST_SEED repeats the instants (and is printed before the first).
 import { ChildApp } from '../support/child-app.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
+import { createEmptyDatabase } from '../support/empty-database.js';
 import { Ledger } from '../support/ledger.js';
 
-const KILLS = Number(process.env['TRANSACTION_KILLS'] ?? 6);
+const KILLS = process.env['TRANSACTION_KILLS'];
 const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
 /** In flight at any time, each with so many sales that it outlives some kills. */
 const WORKFLOWS = 4;
@@ -20,30 +21,43 @@ function chanceOf(seed: number): () => number {
   return () => (state = (state * 1_103_515_245 + 12_345) % 2_147_483_648) / 2_147_483_648;
 }
 
-describe('Workflows that sell in transactions, killed again and again', () => {
+describe.each([
+  { where: 'the workflow tables', isSeparate: false, kills: Number(KILLS ?? 6) },
+  { where: 'the application alone', isSeparate: true, kills: Number(KILLS ?? 10) },
+])('Workflows that sell in the database of $where, killed again and again', (layout) => {
+  const { isSeparate, kills } = layout;
   let database: TestDatabase;
+  let application: TestDatabase;
   let ledger: Ledger;
+  let shop: Ledger;
 
   beforeAll(async () => {
     database = await createTestDatabase();
     ledger = await Ledger.open(database.url);
     await ledger.create();
-    await ledger.query('CREATE TABLE public.sales (workflow_id text, position integer)', []);
+    application = isSeparate ? await createEmptyDatabase() : database;
+    shop = await Ledger.open(application.url);
+    await shop.query('CREATE TABLE public.sales (workflow_id text, position integer)');
   });
 
   afterAll(async () => {
-    await ledger.close();
+    await Promise.all([ledger.close(), shop.close()]);
     await database.drop();
+    if (isSeparate) await application.drop();
   });
 
   const start = (): Promise<ChildApp> =>
-    ChildApp.start({ url: database.url, executorId: 'shop-0', session: true });
+    ChildApp.start({
+      url: database.url,
+      executorId: 'shop-0',
+      session: true,
+      ...(isSeparate && { applicationUrl: application.url }),
+    });
 
   /** Keeps as many workflows going as there should be. */
   async function replenish(child: ChildApp, ids: string[]): Promise<void> {
     const ended = await ledger.query<{ id: string }>(
       `SELECT id FROM dbos.workflows WHERE status = 'SUCCESS'`,
-      [],
     );
     const missing = WORKFLOWS - (ids.length - ended.length);
     for (let index = 0; index < missing; index += 1) {
@@ -56,9 +70,10 @@ describe('Workflows that sell in transactions, killed again and again', () => {
   it(
     'have made each sale once',
     async () => {
+      process.stdout.write(`TEST_SEED=${SEED} TRANSACTION_KILLS=${kills}\n`);
       const chance = chanceOf(SEED);
       const ids: string[] = [];
-      for (let kill = 0; kill < KILLS; kill += 1) {
+      for (let kill = 0; kill < kills; kill += 1) {
         const child = await start();
         await replenish(child, ids);
         await new Promise((resolve) => setTimeout(resolve, chance() * LONGEST_LIFE_MS));
@@ -67,14 +82,14 @@ describe('Workflows that sell in transactions, killed again and again', () => {
       const last = await start();
       const results = await Promise.all(ids.map((id) => last.result<number>(id)));
       await last.close();
-      const sales = await ledger.query<{ rows: number }>(
+      const sales = await shop.query<{ rows: number }>(
         'SELECT count(*)::int AS rows FROM public.sales GROUP BY workflow_id, position',
-        [],
       );
       const bodies = (await ledger.entries()).length;
       const figures = {
         seed: SEED,
-        kills: KILLS,
+        isSeparate,
+        kills,
         workflows: ids.length,
         bodies,
         sales: sales.length,
@@ -86,6 +101,6 @@ describe('Workflows that sell in transactions, killed again and again', () => {
       expect(sales).toHaveLength(ids.length * SALES);
       expect(bodies).toBeGreaterThanOrEqual(sales.length);
     },
-    (KILLS + 3) * PER_KILL_MS,
+    (kills + 3) * PER_KILL_MS,
   );
 });

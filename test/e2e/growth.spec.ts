@@ -44,6 +44,7 @@ const MOST: Reads = { scans: 0, scannedRows: 0, entries: 4_000, blocks: 9_000 };
 /** Index entries of those that by their nature look through the unfinished ones, or the newest, and are asked for rarely. */
 const MOST_ENTRIES: Readonly<Record<string, number>> = {
   'the recovery report': 5 * 10_000,
+  'the health report': 7 * 1_000,
   'the counts of a queue': 5 * 10_000,
   'a resumption of nothing suspended': 2 * 10_000, // once in a launch
   'a resumption of what is suspended': 2 * 10_000,
@@ -476,6 +477,18 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
     await place({ status: 'ENQUEUED', count: 10 });
     await place({ status: 'DELAYED', count: 10 });
     return () => repository.workflows.countUnfinished(['Name 0']);
+  },
+  'the health report': async (stage) => {
+    const { repository, place } = stage;
+    const queues = [await queueOf(stage), await queueOf(stage)];
+    await place({ status: 'ENQUEUED', count: 20, queue: queues[0]! });
+    await place({ status: 'ENQUEUED', count: 20, queue: queues[1]!, partitions: 4 });
+    return () =>
+      Promise.all([
+        repository.ping(),
+        repository.workflows.countUnfinished(['Name 0'], 1_000),
+        repository.queues.backlogs(queues, 1_000),
+      ]);
   },
   'a registration': async (stage) => () => joined(stage, stage.unique()),
   'a heartbeat': async (stage) => {

@@ -109,7 +109,7 @@ const reason = countable ? '' : ' (skipped: this server does not count)';
     const beside = await launched();
 
     expect(beside.statements).toBeLessThanOrEqual(alone.statements);
-    expect(beside.reads.scans).toBe(alone.reads.scans);
+    expect(beside.reads.scannedRows).toBeLessThan(100); // a table that is nearly empty may be read from end to end
     // Of each kind 10,000 are counted.
     expect(beside.reads.entries).toBeLessThan(11_000);
   }, 240_000);

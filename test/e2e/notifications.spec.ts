@@ -161,6 +161,15 @@ describe('A notification', () => {
     },
   );
 
+  it('of a transaction is heard by its own process, which learns of no others from it', async () => {
+    const app = await start();
+    await eventually(() => expect(notifierOf(app).isListening).toBe(true));
+    const handle = await app.prisma.$transaction((tx) => app.workflows.start(Inbox, { tx }).run(0));
+
+    expect(await handle.result()).toEqual([]);
+    expect(notifierOf(app).hasAudience).toBe(false);
+  });
+
   it('that was missed while the connection was away is made up for when it is back', async () => {
     const { runner, sender } = await startTwo();
     const handle = await runner.workflows.start(Inbox).run(1);

@@ -18,6 +18,7 @@ import type { DayReport } from '../../sample-app/src/reports/daily-reports.servi
 import { NightlyReportWorkflow } from '../../sample-app/src/reports/nightly-report.workflow.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { eventually } from '../support/eventually.js';
+import { parsePrometheus } from '../support/prometheus-text.js';
 import { ShopProcess } from '../support/shop-process.js';
 
 const ledger = new Ledger();
@@ -609,5 +610,14 @@ describe('Health', () => {
       alive: true,
     });
     expect((await request(server).get('/dbos/health/ready').expect(200)).body.ready).toBe(true);
+  });
+
+  it('has metrics for Prometheus', async () => {
+    const { text } = await request(shop.getHttpServer()).get('/dbos/metrics').expect(200);
+
+    const samples = parsePrometheus(text);
+    expect(samples).toContainEqual({ name: 'dbos_executor_up', labels: {}, value: 1 });
+    const ofQueue = samples.find(({ name }) => name === 'dbos_queue_depth');
+    expect(ofQueue?.labels).toEqual({ queue: expect.any(String) });
   });
 });

@@ -121,6 +121,17 @@ describe('A transaction in another database', () => {
     expect(await completionsOf(handle.workflowId)).toMatchObject([{ output: null }]);
   });
 
+  /** As another execution would that was first. */
+  async function anotherWas(
+    workflowId: string,
+    { output, error }: { output: string | null; error: string | null },
+  ): Promise<void> {
+    await shop.$executeRaw`
+      INSERT INTO dbos.transaction_completions
+             (workflow_id, step_id, failures, name, epoch, serialization, output, error)
+      VALUES (${workflowId}, '0', 0, 'write', 1, 'json', ${output}, ${error})`;
+  }
+
   it.each([
     ['returns what the other returned', { output: '"theirs"', error: null }, 'theirs'],
     [
@@ -134,10 +145,7 @@ describe('A transaction in another database', () => {
       app
         .get(Shop)
         .write(async (tx) => {
-          await shop.$executeRaw`
-            INSERT INTO dbos.transaction_completions
-                   (workflow_id, step_id, failures, name, epoch, serialization, output, error)
-            VALUES (${flow.workflowId}, '0', 0, 'write', 1, 'json', ${their.output}, ${their.error})`;
+          await anotherWas(flow.workflowId, their);
           return sell(name)(tx);
         })
         .catch((error: Error) => error.message),
@@ -147,10 +155,33 @@ describe('A transaction in another database', () => {
     expect(await soldTimes(name)).toBe(0);
   });
 
+  it('B20: that was committed elsewhere first returns what the other returned although its own body failed', async () => {
+    const app = await apps.start();
+    const handle = await app.begin(({ flow }) =>
+      app.get(Shop).write(async () => {
+        await anotherWas(flow.workflowId, { output: '"theirs"', error: null });
+        throw new Error('ours');
+      }),
+    );
+
+    expect(await handle.result()).toBe('theirs');
+  });
+
   it('is not run again when only the news of its commit was lost', async () => {
     const [app, name] = [await apps.start(), newSale()];
     faults.loseAnswerOfNext('TRANSACTION');
     const handle = await app.begin(() => app.get(Shop).write(sell(name)));
+
+    expect(await handle.result()).toBe(`sold ${name}`);
+    expect(await soldTimes(name)).toBe(1);
+  });
+
+  it('waits for the table when that is gone: no workflow fails for it', async () => {
+    const [app, name] = [await apps.start(), newSale()];
+    await shop.$executeRaw`ALTER TABLE dbos.transaction_completions RENAME TO away`;
+    const handle = await app.begin(() => app.get(Shop).write(sell(name)));
+    await eventually(() => expect(faults.matching('ON CONFLICT').length).toBeGreaterThan(0));
+    await shop.$executeRaw`ALTER TABLE dbos.away RENAME TO transaction_completions`;
 
     expect(await handle.result()).toBe(`sold ${name}`);
     expect(await soldTimes(name)).toBe(1);
@@ -210,6 +241,16 @@ describe('The completions', () => {
 });
 
 describe('At the launch', () => {
+  it('completions that nobody will ask for any more are swept', async () => {
+    const gone = newSale();
+    await shop.$executeRaw`
+      INSERT INTO dbos.transaction_completions
+             (workflow_id, step_id, failures, name, epoch, serialization, output, completed_at)
+      VALUES (${gone}, '0', 0, 'write', 1, 'json', '1', now() - interval '2 hours')`;
+    await apps.start();
+    await eventually(async () => expect(await completionsOf(gone)).toEqual([]));
+  });
+
   it('a database without the completion table is refused where it may not be made', async () => {
     const empty = await createEmptyDatabase();
     const stranger = openPrisma(empty.url);

@@ -40,8 +40,24 @@ class Busy {
   /** Never comes back, the first time. */
   @Transaction({ timeoutMs: 200 })
   async hanging(name: string): Promise<void> {
+    await this.hangOnce(name);
+  }
+
+  private async hangOnce(name: string): Promise<void> {
     if (!this.hangs.delete(name)) return;
     await new Promise(() => undefined);
+  }
+
+  @Workflow({ name: 'hanging without a limit' })
+  async hangUnlimited(name: string): Promise<string> {
+    await this.hangingUnlimited(name);
+    return name;
+  }
+
+  /** Says nothing of how long it may take. */
+  @Transaction()
+  async hangingUnlimited(name: string): Promise<void> {
+    await this.hangOnce(name);
   }
 }
 
@@ -74,10 +90,14 @@ describe('A pool of one connection', () => {
   it('carries workflows, their transactions and the heartbeat', async () => {
     await start(1, 3_000);
     const { executorId } = app.app.get(Engine);
+    const options = { leaseMs: 3_000, runWorkflows: false };
+    const observer = await startTestApp({ url: database.url, options });
 
-    // Twice as long as the lease in all.
-    expect(await runMany(30, 100)).toHaveLength(30);
-    expect(app.app.get(Engine).executorId).toBe(executorId); // nobody was declared dead
+    // If all stood in line for the connection, a heartbeat would come behind four seconds of transactions.
+    const names = await runMany(50, 80);
+    await observer.close();
+    expect(names).toHaveLength(50);
+    expect(app.app.get(Engine).executorId).toBe(executorId); // the observer saw it alive all the time
   });
 
   it('is free again after a body that hangs, and that is tried again', async () => {
@@ -87,6 +107,28 @@ describe('A pool of one connection', () => {
 
     expect(await app.workflows.execute(Busy).run('another', 1)).toBe('another');
     expect(await hanging.result()).toBe('hangs');
+  });
+});
+
+describe('A body that hangs, and that says nothing of a limit,', () => {
+  it('has that of its client: its place comes free', async () => {
+    const busy = await start(1);
+    busy.hangs.add('hangs');
+    const hanging = await app.workflows.start(Busy).hangUnlimited('hangs');
+
+    expect(await app.workflows.execute(Busy).run('another', 1)).toBe('another');
+    expect(await hanging.result()).toBe('hangs');
+  });
+});
+
+describe('A pool of two connections', () => {
+  it('carries many workflows at once, one transaction at a time', async () => {
+    const busy = await start(2, 3_000);
+    const { executorId } = app.app.get(Engine);
+
+    expect(await runMany(64, 5)).toHaveLength(64);
+    expect(busy.mostOpen).toBe(1);
+    expect(app.app.get(Engine).executorId).toBe(executorId);
   });
 });
 

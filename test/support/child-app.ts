@@ -9,6 +9,7 @@ import type { Parcel } from './child-queues.js';
 
 const PROGRAM = fileURLToPath(new URL('./child-program.ts', import.meta.url));
 const LOADER = new URL('./typescript-loader.mjs', import.meta.url).href;
+const WITHOUT_OPEN_TELEMETRY = new URL('./without-open-telemetry.mjs', import.meta.url).href;
 /** How long a child may take to answer before the test is told; less than the test itself may take. */
 const PATIENCE_MS = 90_000;
 
@@ -57,8 +58,9 @@ export class ChildApp {
 
   /** Starts a process without waiting for its application. */
   static begin(settings: ChildSettings): ChildApp {
+    const imports = settings.withoutOpenTelemetry ? [LOADER, WITHOUT_OPEN_TELEMETRY] : [LOADER];
     const child = fork(PROGRAM, {
-      execArgv: ['--import', LOADER],
+      execArgv: imports.flatMap((file) => ['--import', file]),
       env: { ...process.env, CHILD_SETTINGS: JSON.stringify(settings) },
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     });

@@ -1,4 +1,5 @@
 // The program of a child process: a small application, told by its parent what to start and where to stop.
+import './skewed-clock.js';
 import { Logger, Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { PrismaPg } from '@prisma/adapter-pg';
@@ -9,11 +10,13 @@ import { carryOutOnQueue, Parcels } from './child-queues.js';
 import type { ChildCall, ChildSettings, FromChild, ToChild } from './child-protocol.js';
 import {
   Bodies,
+  Dealing,
   FiveSteps,
   LedgerTraces,
   Receiving,
   Selling,
   Sending,
+  Sleeping,
   Streaming,
   Ticking,
 } from './child-workflows.js';
@@ -25,16 +28,16 @@ import { StoppingPoints } from './stopping-points.js';
 const settings = JSON.parse(process.env['CHILD_SETTINGS'] ?? '{}') as ChildSettings;
 const points = new StoppingPoints();
 const PRISMA = 'ChildPrisma';
+const APPLICATION = 'ApplicationPrisma';
 
 async function main(): Promise<void> {
   points.onStop = (point) => tell({ what: 'stopped', point });
-  const prisma = new PrismaClient({
-    adapter: new PrismaPg({ connectionString: settings.url, max: 5 }),
-  });
+  const prisma = clientOf(settings.url);
   const gates = new StatementGates();
   gates.onEach((sql, values, moment) => points.passStatement(sql, values, moment));
   const ledger = await Ledger.open(settings.ledgerUrl ?? settings.url);
-  const { executorId, leaseMs, maxConcurrentWorkflows, queues = [], options } = settings;
+  const { applicationUrl, executorId, leaseMs, maxConcurrentWorkflows } = settings;
+  const { queues = [], options } = settings;
 
   @Module({
     imports: [
@@ -43,6 +46,9 @@ async function main(): Promise<void> {
         sessionUrl: settings.session ? settings.url : false,
         pollIntervalMs: 50,
         shutdown: { graceMs: 200 },
+        ...(applicationUrl !== undefined && {
+          transactionClients: [{ prisma: APPLICATION, separateDatabase: true }],
+        }),
         ...(executorId !== undefined && { executorId }),
         ...(leaseMs !== undefined && { leaseMs }),
         ...(maxConcurrentWorkflows !== undefined && { maxConcurrentWorkflows }),
@@ -52,14 +58,17 @@ async function main(): Promise<void> {
     ],
     providers: [
       { provide: PRISMA, useValue: gates.wrap(prisma) },
+      { provide: APPLICATION, useFactory: () => applicationUrl && clientOf(applicationUrl) },
       { provide: Ledger, useValue: ledger },
       { provide: StoppingPoints, useValue: points },
       Bodies,
+      Dealing,
       FiveSteps,
       Parcels,
       Ticking,
       Streaming,
       Sending,
+      Sleeping,
       Receiving,
       Selling,
       RandomProgram,
@@ -76,6 +85,10 @@ async function main(): Promise<void> {
   const engine = app.get(Engine);
   process.on('message', (message: ToChild) => void answer(engine, message));
   tell({ what: 'ready' });
+}
+
+function clientOf(connectionString: string): PrismaClient {
+  return new PrismaClient({ adapter: new PrismaPg({ connectionString, max: 5 }) });
 }
 
 async function answer(engine: Engine, { id, call }: ToChild): Promise<void> {

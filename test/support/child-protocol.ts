@@ -10,6 +10,8 @@ import type { EnqueueItem } from '../../libs/dbos/src/engine/enqueuer.js';
 
 export interface ChildSettings {
   readonly url: string;
+  /** The database whose transactions steps are, if that is not the one with the workflow tables. */
+  readonly applicationUrl?: string;
   /** Where the ledger is, if not in the same database. */
   readonly ledgerUrl?: string;
   /** Default: a random one. */
@@ -18,7 +20,11 @@ export interface ChildSettings {
   /** Whether the process holds the session by which others notice its death at once. Default false. */
   readonly session?: boolean;
   readonly maxConcurrentWorkflows?: number;
+  /** How far the clock of its host goes before the true time. Default 0. */
+  readonly clockSkewMs?: number;
   readonly queues?: readonly QueueOptions[];
+  /** As if `@opentelemetry/api` was not installed. */
+  readonly withoutOpenTelemetry?: boolean;
   /** Whatever else the module is given. */
   readonly options?: Partial<
     Pick<

@@ -87,6 +87,21 @@ export class Streaming {
   }
 }
 
+/** Sleeps, and does something then that the outside world sees. */
+@Injectable()
+export class Sleeping {
+  constructor(
+    private readonly bodies: Bodies,
+    private readonly flow: WorkflowContext,
+  ) {}
+
+  @Workflow({ name: 'Sleeping' })
+  async run(ms: number): Promise<string> {
+    await this.flow.sleep(ms);
+    return this.bodies.numbered(0);
+  }
+}
+
 /** Sends numbers, one after the other. */
 @Injectable()
 export class Sending {
@@ -145,6 +160,32 @@ export class Selling {
     await this.ledger.enter(this.flow.workflowId, `sale ${position}`);
     return this.flow.prisma<PrismaClient>().$executeRaw`
       INSERT INTO public.sales (workflow_id, position) VALUES (${this.flow.workflowId}, ${position}::integer)`;
+  }
+}
+
+/** Makes one deal, and tells which process has made it. */
+@Injectable()
+export class Dealing {
+  constructor(
+    @Inject(Ledger) private readonly ledger: Ledger,
+    private readonly points: StoppingPoints,
+    private readonly flow: WorkflowContext,
+  ) {}
+
+  @Workflow({ name: 'Dealing' })
+  async run(): Promise<number> {
+    return this.deal();
+  }
+
+  /** Stops at `deal made` before its commit, once the outside world knows of it. Nothing keeps a second row out. */
+  @Transaction({ timeoutMs: 60_000 })
+  async deal(): Promise<number> {
+    const { flow, ledger, points } = this;
+    await flow.prisma<PrismaClient>().$executeRaw`
+      INSERT INTO public.deals (workflow_id, pid) VALUES (${flow.workflowId}, ${process.pid}::integer)`;
+    await ledger.enter(flow.workflowId, 'deal');
+    await points.pass('deal made');
+    return process.pid;
   }
 }
 

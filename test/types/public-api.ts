@@ -1,28 +1,43 @@
 // What the compiler promises users of the library. Nothing here runs: `npm run typecheck` is the test, and a line that
 // must not compile says so with @ts-expect-error.
-import type { InjectionToken } from '@nestjs/common';
+import type { InjectionToken, LoggerService } from '@nestjs/common';
 import { map, type Observable } from 'rxjs';
 import {
+  ContextCarrier,
   DbosModule,
+  StepInterceptor,
+  WorkflowInterceptor,
+  aesGcmCodec,
+  gzipCodec,
+  type InterceptedStep,
+  type InterceptedWorkflow,
+  type PayloadCodec,
   Scheduled,
   Step,
   Workflow,
+  type DbosMetrics,
+  type DbosReadiness,
   type ForkReport,
+  type HealthProblemCode,
   type LiveValues,
   type WorkflowAction,
   type ScheduleReport,
   type ScheduleService,
   type StepContext,
+  type TransactionOf,
+  type StepEvent,
   type WorkflowContext,
   type WorkflowCounts,
   type WorkflowEventType,
   type WorkflowHandle,
+  type WorkflowLogFields,
+  type WorkflowLogger,
   type WorkflowPageReport,
   type WorkflowService,
   type WorkflowStatusReport,
 } from 'nestjs-dbos';
 import type { PrismaClientLike } from '../../libs/dbos/src/prisma/prisma-client.js';
-import type { PrismaClient } from '../../sample-app/src/generated/prisma/client.js';
+import type { Prisma, PrismaClient } from '../../sample-app/src/generated/prisma/client.js';
 
 type IsAny<T> = 0 extends 1 & T ? true : false;
 type IsSame<A, B> = [A, B] extends [B, A] ? true : false;
@@ -326,6 +341,39 @@ export function clientsFitByShape(client: PrismaClient): PrismaClientLike[] {
   return [client, extended, withModelMethods, twice];
 }
 
+export async function transactionsAreTypedAsTheirClients(client: PrismaClient): Promise<void> {
+  same<TransactionOf<PrismaClient>, Prisma.TransactionClient>(true);
+  same<typeof flow.isInWorkflow, boolean>(true);
+  const tx = flow.prisma<PrismaClient>();
+  same<typeof tx, Prisma.TransactionClient>(true);
+  const { stock } = await tx.product.findUniqueOrThrow({ where: { sku: order.id } });
+  same<typeof stock, number>(true);
+  await workflows.start(Checkout, { tx }).run(order);
+
+  const extended = client.$extends({
+    model: { product: { shout: (sku: string): string => sku.toUpperCase() } },
+    result: { product: { isGone: { needs: { stock: true }, compute: (row) => row.stock === 0 } } },
+  });
+  const extendedTx = flow.prisma<typeof extended>();
+  same<ReturnType<typeof extendedTx.product.shout>, string>(true);
+  const { isGone } = await extendedTx.product.findUniqueOrThrow({ where: { sku: order.id } });
+  same<typeof isGone, boolean>(true);
+  await workflows.start(Checkout, { tx: extendedTx }).run(order);
+
+  // @ts-expect-error: the model has no such field
+  await tx.product.findMany({ where: { weight: 1 } });
+  // @ts-expect-error: what the extension adds, the client without it has not
+  tx.product.shout('sku');
+  // @ts-expect-error: a transaction does not connect
+  await tx.$connect();
+  // @ts-expect-error: nor does an extended client's
+  await extendedTx.$connect();
+  // @ts-expect-error: not a client with transactions
+  flow.prisma<Checkout>();
+  // @ts-expect-error: whose client must be said
+  await flow.prisma().product.findMany();
+}
+
 export function modulesTakeTokens(token: InjectionToken): void {
   class PrismaService {
     readonly label = 'prisma';
@@ -334,6 +382,7 @@ export function modulesTakeTokens(token: InjectionToken): void {
   DbosModule.forRoot({ prisma: 'Prisma' });
   DbosModule.forRoot({ prisma: Symbol('Prisma'), isGlobal: false, migrate: false });
   DbosModule.forRoot({ prisma: token, sessionUrl: false, errors: [TypeError] });
+  DbosModule.forRoot({ prisma: token, telemetry: false, health: { queuedMs: 60_000 } });
   DbosModule.forRootAsync({ inject: [token], useFactory: async () => ({ prisma: token }) });
   // @ts-expect-error: the client's token is required
   DbosModule.forRoot({});
@@ -341,4 +390,68 @@ export function modulesTakeTokens(token: InjectionToken): void {
   DbosModule.forRoot({ prisma: token, leaseSeconds: 3 });
   // @ts-expect-error: the factory must say which client
   DbosModule.forRootAsync({ useFactory: () => ({}) });
+}
+
+/** Marks fit classes that keep the contract, and no others. */
+@StepInterceptor()
+export class Timing implements StepInterceptor {
+  async intercept(context: InterceptedStep, next: () => Promise<unknown>): Promise<unknown> {
+    same<InterceptedStep['kind'], 'step' | 'transaction'>(true);
+    same<typeof context.attempt, number>(true);
+    return next();
+  }
+}
+
+@WorkflowInterceptor()
+export class Tracing implements WorkflowInterceptor {
+  intercept({ workflowId }: InterceptedWorkflow, next: () => Promise<unknown>): Promise<unknown> {
+    same<typeof workflowId, string>(true);
+    return next();
+  }
+}
+
+@ContextCarrier()
+export class Tenant implements ContextCarrier {
+  readonly name = 'tenant';
+  capture(): string | undefined {
+    return undefined;
+  }
+  run<T>(_tenant: string, work: () => T): T {
+    return work();
+  }
+}
+
+// @ts-expect-error an interceptor has a method intercept
+@StepInterceptor()
+export class NoInterceptor {}
+
+// @ts-expect-error a carrier has a name
+@ContextCarrier()
+export class NoCarrier {
+  capture(): undefined {}
+  run<T>(_value: string, work: () => T): T {
+    return work();
+  }
+}
+
+export const codecs: readonly PayloadCodec[] = [
+  gzipCodec({ minBytes: 100 }),
+  aesGcmCodec({ keys: { k1: new Uint8Array(32) }, current: 'k1' }),
+];
+export function telemetryIsTyped(metrics: DbosMetrics, health: DbosReadiness): void {
+  same<ReturnType<typeof metrics.prometheus>, Promise<string>>(true);
+  same<typeof health.notifications, 'listening' | 'connecting' | 'lost' | 'deaf' | 'off'>(true);
+  const [problem] = health.problems;
+  const code: HealthProblemCode | undefined = problem?.code;
+  // @ts-expect-error: no such problem
+  void (code === 'tired');
+  const around = (event: StepEvent): void => {
+    event.around = (work) => work();
+  };
+  void around;
+}
+
+export function loggersTakeWorkflowFields(logger: WorkflowLogger): LoggerService {
+  same<typeof flow.logFields, WorkflowLogFields | undefined>(true);
+  return logger;
 }

@@ -32,12 +32,20 @@ export type { WorkflowStatus, TerminalStatus } from './core/status.js';
 export {
   SerializerSet,
   type EncodedValue,
+  type PayloadCodec,
   type Serializer,
 } from './core/serialization/serializer.js';
 export { createSuperjsonSerializer } from './core/serialization/superjson-serializer.js';
+export type { CodecText } from './core/serialization/payload-codec.js';
+export { aesGcmCodec, type AesGcmCodecOptions } from './core/serialization/aes-gcm-codec.js';
+export { gzipCodec, type GzipCodecOptions } from './core/serialization/gzip-codec.js';
 export type { CustomType } from './core/serialization/custom-type.js';
 export * from './core/serialization/serialization-error.js';
 export * from './core/archive-errors.js';
+export * from './core/extension-errors.js';
+export type { Redact } from './core/redaction.js';
+export type { InterceptedStep, InterceptedWorkflow } from './engine/interceptors.js';
+export { ContextCarrier, StepInterceptor, WorkflowInterceptor } from './nest/extensions.js';
 export * from './prisma/migration-errors.js';
 export { CheckpointRepository } from './repository/checkpoint-repository.js';
 export type { StepContext } from './engine/run-scope.js';
@@ -89,6 +97,15 @@ export type { AwaitedMessage, WorkflowReason } from './engine/explanation-reason
 export type { CountQuery, WorkflowCount, WorkflowCounts } from './engine/counting.js';
 export { DbosModule } from './nest/dbos.module.js';
 export { DbosHealth, type DbosReadiness } from './nest/dbos-health.js';
+export type { HealthProblem, HealthProblemCode } from './engine/health-assessment.js';
+export type { DatabaseHealth, ProcessHealth } from './engine/health.js';
+export type { HealthOptions } from './engine/engine-options.js';
+export type { LoopReport } from './engine/loop.js';
+export type { Hearing } from './repository/notifier.js';
+export type { QueueBacklog } from './repository/queue-repository.js';
+export type * from './engine/diagnostics-events.js';
+export { DbosMetrics } from './nest/telemetry/dbos-metrics.js';
+export { DbosMetricsController } from './nest/telemetry/dbos-metrics.controller.js';
 export { DbosHealthController } from './nest/dbos-health.controller.js';
 export { DbosTokensController, type TokenDecision } from './nest/dbos-tokens.controller.js';
 export type { DbosModuleOptions, TransactionClientOptions } from './nest/dbos-options.js';
@@ -111,5 +128,6 @@ export {
 export { Queue, type EnqueueItem, type EnqueuingMany } from './nest/queue.js';
 export { InjectQueue, getQueueToken, type QueueAsyncOptions } from './nest/queue-module.js';
 export type { TransactionalClient, TransactionOf } from './nest/transaction-of.js';
-export { WorkflowContext } from './nest/workflow-context.js';
+export { WorkflowContext, type WorkflowLogFields } from './nest/workflow-context.js';
+export { WorkflowLogger } from './nest/workflow-logger.js';
 export { WorkflowService } from './nest/workflow.service.js';

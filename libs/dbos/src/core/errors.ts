@@ -112,22 +112,6 @@ export class RecoveryAttemptsExceededError extends DbosError {
   }
 }
 
-/** The stored arguments of a workflow cannot be read with the serializers of this application. */
-export class UnreadableArgumentsError extends DbosError {
-  readonly code = 'DBOS_UNREADABLE_ARGUMENTS';
-
-  constructor(
-    readonly workflowId: string,
-    readonly workflowName: string,
-    cause: unknown,
-  ) {
-    super(
-      `The stored arguments of workflow "${workflowId}" (${workflowName}) cannot be read: ${describeError(cause)}`,
-      { cause },
-    );
-  }
-}
-
 /** The engine is not running (not launched yet, or shut down). */
 export class EngineNotRunningError extends DbosError {
   readonly code = 'DBOS_NOT_RUNNING';
@@ -366,6 +350,23 @@ export class UnreadableHistoryError extends RunInterruptedError {
     super(
       `The recorded outcome of step ${stepId} "${stepName}" of workflow "${workflowId}" cannot be read: ` +
         `${describeError(cause)} The workflow is suspended; deploy the serializer that wrote it, then resume.`,
+      { cause },
+    );
+  }
+}
+
+/** The stored arguments of a workflow cannot be read with the serializers of this application. The workflow is suspended. */
+export class UnreadableArgumentsError extends RunInterruptedError {
+  readonly code = 'DBOS_UNREADABLE_ARGUMENTS';
+
+  constructor(
+    readonly workflowId: string,
+    readonly workflowName: string,
+    cause: unknown,
+  ) {
+    super(
+      `The stored arguments of workflow "${workflowId}" (${workflowName}) cannot be read: ${describeError(cause)} ` +
+        'The workflow is suspended; deploy what wrote them, then resume.',
       { cause },
     );
   }

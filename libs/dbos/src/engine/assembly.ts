@@ -7,16 +7,18 @@ import { Deadlines, type DeadlinesParts } from './deadlines.js';
 import { CompletionCleanup } from './completion-cleanup.js';
 import { DatabaseTime } from './database-time.js';
 import { Debouncer } from './debouncer.js';
+import { Diagnostics } from './diagnostics.js';
 import { Dispatcher } from './dispatcher.js';
 import type { ResolvedEngineOptions } from './engine-options.js';
 import { Enqueuer } from './enqueuer.js';
 import { Events } from './events.js';
 import { Executor } from './executor.js';
 import { Flow } from './flow.js';
+import { Interceptors } from './interceptors.js';
 import { Interruptions } from './interruptions.js';
 import { Lease } from './lease.js';
 import { Lifecycle } from './lifecycle.js';
-import type { LoopSettings } from './loop.js';
+import type { Loop, LoopSettings } from './loop.js';
 import { Membership } from './membership.js';
 import { Messages } from './messages.js';
 import { OutcomeCodec } from './outcome.js';
@@ -102,6 +104,16 @@ export function assemble(options: ResolvedEngineOptions, repository: CheckpointR
       : undefined,
     ...exchange(options, { ...common, dispatcher, starter, enqueuer }),
   };
+}
+
+/** The background duties that are put together here. */
+export function dutiesOf(assembly: Assembly): Loop[] {
+  const { membership, recoveryLoop, dispatcher, outcomes, streams, statuses } = assembly;
+  const { arrivals, deadlines, interruptions, retention, cleanup } = assembly;
+  const forRuns = [dispatcher, deadlines, interruptions];
+  const forWaiters = [outcomes, streams.watch, statuses, arrivals];
+  const duties = [membership, recoveryLoop, ...forRuns, ...forWaiters, retention, cleanup];
+  return duties.filter((duty) => duty !== undefined);
 }
 
 interface Members {
@@ -210,12 +222,15 @@ function commonParts(
     registry: new WorkflowRegistry(),
     scopes: new RunScopes(),
     codec: new OutcomeCodec(options.serializers),
+    carriers: options.carriers,
+    interceptors: new Interceptors(),
     slots: new Slots(options.maxConcurrentWorkflows, () => dispatcher().slotFreed()),
     queues: new QueueRegistry(options.listen, (queue) => dispatcher().queueFreed(queue)),
     patience: new Patience(clock, options.databasePatienceMs),
     lease: new Lease(clock, options.leaseMs),
     time: new DatabaseTime(clock),
     recovery: new RecoveryLog(),
+    diagnostics: new Diagnostics({ identity, version }),
   };
 }
 

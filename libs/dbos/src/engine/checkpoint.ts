@@ -4,6 +4,8 @@
  */
 import type { NewEvent } from '../repository/step-repository.js';
 import type { Activity, Awaited } from './activities.js';
+import { failed, within } from './diagnostics.js';
+import type { StepEvent } from './diagnostics-events.js';
 import type { Outcome, RecordedOutcome } from './outcome.js';
 import type { RunScope } from './run-scope.js';
 
@@ -15,6 +17,8 @@ export interface Operation<T> {
    * first. Default true; false for what only makes a value (the time, a UUID).
    */
   readonly effect?: boolean;
+  /** What it is to those who watch. Default `operation`. */
+  readonly kind?: StepEvent['kind'];
   /** Does the work; not called when the history has its outcome. */
   readonly produce: (stepId: string, report: OperationReport) => T | Promise<T>;
 }
@@ -35,6 +39,8 @@ export interface OperationReport {
   onDurable?: () => void;
   /** What it waits for, as long as it is under way. */
   awaits?: Awaited;
+  /** What those who watch were told; undefined while nobody does. */
+  diagnosed?: StepEvent | undefined;
 }
 
 /** @param stepId taken earlier by operations that need several ids; otherwise taken now, before any await */
@@ -44,25 +50,29 @@ export async function checkpoint<T>(
   stepId: string = scope.sequence.takeId(),
 ): Promise<T> {
   const { run, sequence } = scope;
-  const { name, effect = true, produce } = operation;
+  const { name, effect = true, kind, produce } = operation;
   let activity: Activity | undefined;
+  let diagnosed: StepEvent | undefined;
   run.enter();
   try {
     const recalled = run.recall<T>(stepId, name);
-    if (recalled) return recalled.unwrap();
+    if (recalled) {
+      run.diagnostics.stepReplayed(run, stepId, name);
+      return recalled.unwrap();
+    }
     const barrier = run.barrier(sequence, effect);
     if (barrier) await barrier;
     const startedAt = performance.now();
-    const report: OperationReport = {
-      attempts: 1,
-      childWorkflowId: undefined,
-      isRecorded: false,
-    };
+    if (run.diagnostics.hearsSteps)
+      diagnosed = run.diagnostics.stepBegan(run, { stepId, name, kind });
+    const report = reportOf(diagnosed);
     activity = { stepId, name, startedAt, report };
     run.activities.begin(activity);
     let outcome: Outcome<T>;
     try {
-      outcome = run.codec.succeeded(await produce(stepId, report), `result of ${name}`);
+      const work = diagnosed && (() => produce(stepId, report));
+      const result = await (work ? within(diagnosed, work) : produce(stepId, report));
+      outcome = run.codec.succeeded(result, `result of ${name}`);
     } catch (error) {
       outcome = run.codec.failed(error);
     }
@@ -83,10 +93,18 @@ export async function checkpoint<T>(
     const { onDurable } = report;
     if (onDurable) void written.then((isDurable) => isDurable && onDurable());
     return outcome.unwrap();
+  } catch (error) {
+    failed(diagnosed, error);
+    throw error;
   } finally {
     if (activity) run.activities.end(activity);
+    if (diagnosed) run.diagnostics.stepEnded(diagnosed, activity?.report.attempts ?? 1);
     run.leave();
     const forgotten = run.untilForgotten(sequence);
     if (forgotten) await forgotten; // even an await of nothing has its price, and every step would pay it
   }
+}
+
+function reportOf(diagnosed: StepEvent | undefined): OperationReport {
+  return { attempts: 1, childWorkflowId: undefined, isRecorded: false, diagnosed };
 }

@@ -56,6 +56,7 @@ export class Debouncer {
           workflow: starter.compose((await checkedCall(named)) ?? named, {
             id: scope.run.id,
             deadline: undefined, // others may call under the same key
+            context: scope.run.context,
           }),
         };
       };

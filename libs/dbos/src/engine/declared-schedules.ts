@@ -4,6 +4,7 @@ import type { Logger } from '../core/logger.js';
 import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
 import type { OutcomeCodec } from './outcome.js';
 import type { QueueRegistry } from './queue-registry.js';
+import { withStandingInputs } from './schedule-standing.js';
 import type { WorkflowRegistry } from './registry.js';
 import {
   assertScheduleQueue,
@@ -64,7 +65,8 @@ export class DeclaredSchedules {
     const declared = [...this.declared.values()];
     for (const { definition } of declared) assertScheduleQueue(queues, definition.queue);
     const databaseNow = await repository.executors.databaseNow();
-    const schedules = declared.map((defined) => newSchedule(defined, databaseNow));
+    const given = declared.map((defined) => newSchedule(defined, databaseNow));
+    const schedules = await withStandingInputs(given, this.parts);
     const workflowNames = registry.names();
     for (const name of await repository.schedules.declare({ schedules, workflowNames })) {
       logger.warn(

@@ -3,8 +3,10 @@ import { SystemClock, type Clock } from '../core/clock.js';
 import { InvalidArgumentError } from '../core/errors.js';
 import { assertIdentifier } from '../core/identifiers.js';
 import { SILENT_LOGGER, type Logger } from '../core/logger.js';
-import { SerializerSet } from '../core/serialization/serializer.js';
+import { redactingLogger, type Redact } from '../core/redaction.js';
+import { SerializerSet, type PayloadCodec } from '../core/serialization/serializer.js';
 import { ApplicationVersion } from './application-version.js';
+import { ContextCarriers, type ContextCarrier } from './context-carriers.js';
 import { ExecutorIdentity } from './executor-identity.js';
 import { retentionRules, type RetentionOptions } from './retention-rules.js';
 
@@ -13,6 +15,14 @@ export interface ShutdownTimes {
   readonly drainMs: number;
   /** How long step bodies that are running then may take to end, before their signals are aborted. Default 10,000. */
   readonly graceMs: number;
+}
+
+/** From where on the health report says `degraded`. */
+export interface HealthOptions {
+  /** Round trip of one trivial statement, in milliseconds. Default 1,000. */
+  readonly databaseMs?: number;
+  /** How long something may wait on a queue that is not paused, in milliseconds. Default 300,000, five minutes. */
+  readonly queuedMs?: number;
 }
 
 export interface EngineOptions {
@@ -57,7 +67,20 @@ export interface EngineOptions {
   readonly shutdown?: Partial<ShutdownTimes>;
   /** How long workflows are kept that have ended. Default: for ever. */
   readonly retention?: RetentionOptions;
+  readonly health?: HealthOptions;
   readonly serializers?: SerializerSet;
+  /**
+   * What is done to all that is stored after its serialization, in this order, such as compression and encryption:
+   * inputs, results, errors, checkpoints, messages, events, stream entries, contexts. Default: nothing.
+   */
+  readonly codecs?: readonly PayloadCodec[];
+  /** What workflows take along from where they are started, the outermost first. Default: nothing. */
+  readonly contextCarriers?: readonly ContextCarrier[];
+  /**
+   * What log lines say of the messages of errors. Default: those of the library as they are, of others only name and
+   * code. `(message) => message` logs them all. Payloads are never logged.
+   */
+  readonly redact?: Redact;
   readonly logger?: Logger;
 }
 
@@ -74,6 +97,7 @@ const MIN_LEASE_MS = 500;
 
 /** @throws InvalidArgumentError naming the option, its value and what it may be */
 export function resolveEngineOptions(options: EngineOptions, { clock, random }: ClockAndChance) {
+  const serializers = serializersOf(options);
   return {
     identity: new ExecutorIdentity(
       options.executorId === undefined
@@ -103,11 +127,32 @@ export function resolveEngineOptions(options: EngineOptions, { clock, random }: 
     databasePatienceMs: number('databasePatienceMs', options.databasePatienceMs ?? 30_000, 1),
     shutdownTimes: shutdownTimes(options.shutdown ?? {}),
     retention: options.retention && retentionRules(options.retention),
-    serializers: options.serializers ?? new SerializerSet(),
-    logger: options.logger ?? SILENT_LOGGER,
+    health: {
+      databaseMs: number('health.databaseMs', options.health?.databaseMs ?? 1_000, 0),
+      queuedMs: number('health.queuedMs', options.health?.queuedMs ?? 300_000, 0),
+    },
+    serializers,
+    carriers: carriersOf(options, serializers),
+    logger: redactingLogger(options.logger ?? SILENT_LOGGER, options.redact),
     clock: clock ?? new SystemClock(),
     random: random ?? Math.random,
   };
+}
+
+function serializersOf({
+  serializers = new SerializerSet(),
+  codecs,
+}: EngineOptions): SerializerSet {
+  return codecs && codecs.length > 0 ? serializers.withCodecs(codecs) : serializers;
+}
+
+function carriersOf(
+  { contextCarriers = [] }: EngineOptions,
+  serializers: SerializerSet,
+): ContextCarriers {
+  const carriers = new ContextCarriers(serializers);
+  for (const carrier of contextCarriers) carriers.add(carrier);
+  return carriers;
 }
 
 /** Checks the configured times now, and those of a call when it comes. */

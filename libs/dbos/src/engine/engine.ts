@@ -4,7 +4,8 @@ import { assertIdentifier } from '../core/identifiers.js';
 import { transactionOf } from '../core/open-transaction.js';
 import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
 import type { UnfinishedCounts } from '../repository/workflow-repository.js';
-import { assemble, type Assembly } from './assembly.js';
+import { assemble, dutiesOf, type Assembly } from './assembly.js';
+import type { ContextCarriers } from './context-carriers.js';
 import { Control } from './control.js';
 import type { FamilyOptions, ResumeOptions, WorkflowIds } from './control-options.js';
 import type { DebounceOptions } from './debouncer.js';
@@ -14,9 +15,12 @@ import {
   type EngineOptions,
   type ResolvedEngineOptions,
 } from './engine-options.js';
+import type { Diagnostics } from './diagnostics.js';
+import { EngineHealth } from './health.js';
 import type { Events } from './events.js';
 import type { Flow } from './flow.js';
 import { Forks } from './fork.js';
+import type { Interceptors } from './interceptors.js';
 import type { Messages } from './messages.js';
 import { WorkflowHandle, type HandleParts } from './handle.js';
 import type { Lifecycle } from './lifecycle.js';
@@ -56,6 +60,7 @@ export class Engine {
   readonly control: Control;
   readonly forks: Forks;
   readonly inspection: Inspection;
+  readonly health: EngineHealth;
   private readonly options: ResolvedEngineOptions;
   private readonly parts: Assembly;
   private readonly handleParts: HandleParts;
@@ -77,6 +82,12 @@ export class Engine {
     const onEnqueued = (queue: string | null): void => dispatcher.offered(queue ?? undefined);
     this.schedules = new Schedules({ ...common, onEnqueued });
     this.inspection = new Inspection(parts);
+    this.health = new EngineHealth({
+      ...common,
+      health: this.options.health,
+      loops: [...dutiesOf(this.parts), this.schedules.scheduler],
+      isRunning: () => this.isRunning,
+    });
     this.handleParts = {
       ...common,
       workflows: repository.workflows,
@@ -93,6 +104,14 @@ export class Engine {
 
   get registry(): WorkflowRegistry {
     return this.parts.common.registry;
+  }
+
+  get interceptors(): Interceptors {
+    return this.parts.common.interceptors;
+  }
+
+  get carriers(): ContextCarriers {
+    return this.parts.common.carriers;
   }
 
   get queueRegistry(): QueueRegistry {
@@ -113,6 +132,10 @@ export class Engine {
 
   get lifecycle(): Lifecycle {
     return this.parts.common.lifecycle;
+  }
+
+  get diagnostics(): Diagnostics {
+    return this.parts.common.diagnostics;
   }
 
   get events(): Events {
@@ -161,6 +184,11 @@ export class Engine {
   /** Whether workflows are claimed and run here: launched, admitted, not shutting down, and not declared dead. */
   get isRunning(): boolean {
     return this.state === 'running' && this.parts.common.lease.isValid;
+  }
+
+  /** Whether workflows may run here as long as the lease lasts. */
+  get isAdmitted(): boolean {
+    return this.state === 'running';
   }
 
   /**

@@ -10,6 +10,8 @@ import {
 import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
 import type { NewWorkflow, StartedWorkflow } from '../repository/workflow-repository.js';
 import { checkpoint, type OperationReport } from './checkpoint.js';
+import type { Diagnostics } from './diagnostics.js';
+import type { CallEvent } from './diagnostics-events.js';
 import type { Lifecycle } from './lifecycle.js';
 import type { Patience } from './patience.js';
 import type { WorkflowDefinition } from './registry.js';
@@ -40,6 +42,7 @@ export interface EnqueuerParts {
   readonly starter: Starter;
   readonly patience: Patience;
   readonly lifecycle: Lifecycle;
+  readonly diagnostics: Diagnostics;
   /** Something waits on a queue, to be claimed at once or after a delay. */
   readonly onEnqueued: (queue: string, delayMs?: number) => void;
 }
@@ -72,13 +75,20 @@ export class Enqueuer implements PlacementWriter {
   }
 
   /** The same, with the rows written elsewhere than by this. */
-  async enqueueThrough(
+  enqueueThrough(writer: PlacementWriter, call: EnqueueCall, parent?: Parent): Promise<string> {
+    const { diagnostics } = this.parts;
+    return diagnostics.call(callOf(call), async (event) => {
+      const checked = checkedCall(call);
+      const workflow = this.placed(checked ? await checked : call, parent, event);
+      return this.place(writer, call, workflow);
+    });
+  }
+
+  private async place(
     writer: PlacementWriter,
     call: EnqueueCall,
-    parent?: Parent,
+    workflow: PlacedWorkflow,
   ): Promise<string> {
-    const checked = checkedCall(call);
-    const workflow = this.placed(checked ? await checked : call, parent);
     const { deduplication = 'reject' } = call.options;
     for (let attempt = 0; ; attempt += 1) {
       const standing = await writer.begin(workflow);
@@ -136,11 +146,14 @@ export class Enqueuer implements PlacementWriter {
     }
     if (items.length === 0) return [];
     const calls = items.map(({ args, ...options }) => ({ definition, queue, args, options }));
-    const checked = await Promise.all(calls.map(async (call) => checkedCall(call) ?? call));
-    const workflows = checked.map((call) => this.placed(call));
-    assertDistinct(workflows);
-    const standing = await begin(workflows);
-    return standing.map((started, index) => this.idOf(started, workflows[index], items[index]));
+    const call = { ...callOf({ definition, queue }), count: items.length };
+    return this.parts.diagnostics.call(call, async (event) => {
+      const checked = await Promise.all(calls.map(async (each) => checkedCall(each) ?? each));
+      const workflows = checked.map((each) => this.placed(each, undefined, event));
+      assertDistinct(workflows);
+      const standing = await begin(workflows);
+      return standing.map((started, index) => this.idOf(started, workflows[index], items[index]));
+    });
   }
 
   private async beginMany(
@@ -173,10 +186,12 @@ export class Enqueuer implements PlacementWriter {
 
   private placed(
     { definition, queue, args, options }: EnqueueCall,
-    parent?: Parent,
+    parent: Parent | undefined,
+    event: CallEvent | undefined,
   ): PlacedWorkflow {
     const placement = placementOn(queue, options);
-    return { ...this.parts.starter.compose({ definition, args, options }, parent), ...placement };
+    const workflow = this.parts.starter.compose({ definition, args, options }, parent, event);
+    return { ...workflow, ...placement };
   }
 
   async replace(workflowId: string, workflow: PlacedWorkflow): Promise<boolean> {
@@ -191,6 +206,10 @@ export class Enqueuer implements PlacementWriter {
     const delay = runAt ? Math.max(0, runAt.getTime() - Date.now()) : delayMs;
     this.parts.onEnqueued(queue, delay);
   }
+}
+
+function callOf({ definition, queue }: Pick<EnqueueCall, 'definition' | 'queue'>) {
+  return { kind: 'enqueue', name: definition.name, queue: queue.name } as const;
 }
 
 function isBegun({ status, epoch }: StartedWorkflow): boolean {

@@ -2,18 +2,18 @@
 import { cleanContext } from '../core/clean-context.js';
 import { WorkflowDeletedError } from '../core/control-errors.js';
 import {
-  NonDeterminismError,
   OwnershipLostError,
   CheckpointRefusedError,
   RecoveryAttemptsExceededError,
   RowRefusedError,
   RunCancelledError,
   UnreadableArgumentsError,
-  UnreadableHistoryError,
-  describeError,
   type RunInterruptedError,
 } from '../core/errors.js';
+import { ContextRestoreError } from '../core/extension-errors.js';
 import type { Logger } from '../core/logger.js';
+import { loggable } from '../core/redaction.js';
+import { isForRedeploy } from '../core/redeploy.js';
 import { retryDelayMs } from '../core/retry.js';
 import { validated } from '../core/schema.js';
 import type { EncodedValue } from '../core/serialization/serializer.js';
@@ -22,8 +22,11 @@ import type { CheckpointRepository } from '../repository/checkpoint-repository.j
 import type { ClaimedWorkflow } from '../repository/queue-repository.js';
 import type { Settlement } from '../repository/workflow-repository.js';
 import type { StepRecord } from '../repository/step-repository.js';
+import type { ContextCarriers } from './context-carriers.js';
 import type { DatabaseTime } from './database-time.js';
+import { failed, within, type Diagnostics } from './diagnostics.js';
 import { History } from './history.js';
+import type { Interceptors } from './interceptors.js';
 import type { Lease } from './lease.js';
 import type { Lifecycle } from './lifecycle.js';
 import type { Outcome, OutcomeCodec } from './outcome.js';
@@ -38,7 +41,11 @@ import { BranchClosedError } from './step-sequence.js';
 import { WorkflowRun, type RunHost } from './workflow-run.js';
 
 /** A workflow of which this process is the owner, under one of its ids. */
-export type OwnedWorkflow = ClaimedWorkflow & { readonly executorId: string };
+export type OwnedWorkflow = ClaimedWorkflow & {
+  readonly executorId: string;
+  /** What came with the call that started it, see `CallEvent.carried`. */
+  readonly carried?: Readonly<Record<string, string>> | undefined;
+};
 
 /** What the executor works with. */
 export interface ExecutorParts {
@@ -46,6 +53,8 @@ export interface ExecutorParts {
   readonly registry: WorkflowRegistry;
   readonly codec: OutcomeCodec;
   readonly scopes: RunScopes;
+  readonly carriers: ContextCarriers;
+  readonly interceptors: Interceptors;
   readonly slots: Slots;
   readonly queues: QueueRegistry;
   readonly lease: Lease;
@@ -53,6 +62,7 @@ export interface ExecutorParts {
   readonly random: () => number;
   readonly recovery: RecoveryLog;
   readonly lifecycle: Lifecycle;
+  readonly diagnostics: Diagnostics;
   readonly logger: Logger;
   readonly outcomes: () => OutcomeWatch;
   /** A run ended although the database may still show it as ours. */
@@ -72,6 +82,10 @@ export class Executor implements RunHost {
 
   get codec(): OutcomeCodec {
     return this.parts.codec;
+  }
+
+  get diagnostics(): Diagnostics {
+    return this.parts.diagnostics;
   }
 
   get steps(): CheckpointRepository['steps'] {
@@ -108,13 +122,14 @@ export class Executor implements RunHost {
       return;
     }
     const owner = { workflowId, executorId, epoch };
-    const run = new WorkflowRun({ owner, name, failures }, new History(checkpoints), this);
+    const { context } = claimed;
+    const run = new WorkflowRun({ owner, name, failures, context }, new History(checkpoints), this);
     this.add(run);
     if (deadline) this.limit(run, deadline);
     this.parts.queues.began(claimed.queue);
     // Not in the context of the request that started it: a replay elsewhere has none either.
     const ending = this.inCleanContext(() => this.live(run, claimed))
-      .catch((error: unknown) => this.abandon(run, error))
+      .catch((error: unknown) => this.abandon(run, claimed, error))
       .finally(() => {
         this.parts.queues.ended(claimed.queue);
         this.endings.delete(ending);
@@ -149,7 +164,7 @@ export class Executor implements RunHost {
     );
   }
 
-  private async live(run: WorkflowRun, claimed: ClaimedWorkflow): Promise<void> {
+  private async live(run: WorkflowRun, claimed: OwnedWorkflow): Promise<void> {
     this.parts.recovery.began(run.id);
     this.parts.lifecycle.began(claimed);
     let holdsSlot = true;
@@ -178,19 +193,21 @@ export class Executor implements RunHost {
     slot(false);
     this.parts.recovery.ended(run.id, status);
     this.parts.lifecycle.ended(run, status);
+    this.parts.diagnostics.runEnded(run.diagnosed, claimed, status);
     if (run.interruption instanceof OwnershipLostError) this.parts.onStray();
     this.parts.outcomes().left(run.id);
     if (end !== 'parked') run.end();
   }
 
   /** A defect of ours must neither end the process nor leave the workflow behind: it is run again, and counted. */
-  private abandon(run: WorkflowRun, error: unknown): void {
+  private abandon(run: WorkflowRun, claimed: OwnedWorkflow, error: unknown): void {
     this.parts.logger.error(`The run of workflow "${run.id}" broke off`, {
       workflowId: run.id,
-      error: describeError(error),
+      error: loggable(error),
     });
     this.remove(run);
     this.parts.lifecycle.ended(run, 'broken off');
+    this.parts.diagnostics.runEnded(run.diagnosed, claimed, 'broken off');
     this.parts.slots.give();
     this.parts.onStray();
   }
@@ -213,7 +230,7 @@ export class Executor implements RunHost {
 
   private async settlementOf(
     run: WorkflowRun,
-    claimed: ClaimedWorkflow,
+    claimed: OwnedWorkflow,
   ): Promise<Settlement | undefined> {
     const definition = this.parts.registry.get(run.name);
     if (claimed.recoveryAttempts > definition.maxRecoveryAttempts) {
@@ -224,9 +241,10 @@ export class Executor implements RunHost {
     if (run.interruption) return undefined;
     let outcome: Outcome<unknown>;
     try {
-      const result = await this.invoke(run, definition, this.argumentsOf(claimed));
+      const result = await this.invoke(run, definition, claimed);
       outcome = this.codec.succeeded(result, `result of ${run.name}`);
     } catch (error) {
+      failed(run.diagnosed, error);
       outcome = this.codec.failed(error);
     }
     if (run.interruption) return this.settlementOfInterrupted(run, run.interruption);
@@ -255,30 +273,43 @@ export class Executor implements RunHost {
     return { status: 'DELAYED', wakeAt, error, retryFrom: run.failedAt };
   }
 
-  /** Code that ends before its history does is not the code that made it, whether it returns or throws. */
+  /**
+   * Outermost what the workflow carries, then what the application puts around it, then its body.
+   *
+   * Code that ends before its history does is not the code that made it, whether it returns or throws.
+   */
   private async invoke(
     run: WorkflowRun,
     { invoke, name, output }: WorkflowDefinition,
-    args: readonly unknown[],
+    claimed: OwnedWorkflow,
   ): Promise<unknown> {
+    const { scopes, carriers, interceptors } = this.parts;
+    const args = this.argumentsOf(run, claimed);
     const scope = { run, sequence: run.root };
+    const body = (): unknown => scopes.enter(scope, () => invoke(...args));
     try {
-      const result = await this.parts.scopes.enter(scope, () => invoke(...args));
+      run.diagnosed = this.parts.diagnostics.runBegan(claimed);
+      const result = await within(run.diagnosed, () =>
+        carriers.restore(run.id, run.context, () =>
+          interceptors.aroundWorkflow(run, claimed, body),
+        ),
+      );
       run.assertHistoryUsed(run.root);
       return output ? await validated(output, result, `result of ${name}`) : result;
     } catch (error) {
+      if (error instanceof ContextRestoreError) throw run.interrupt(error);
       run.assertHistoryUsed(run.root, error);
       throw error;
     }
   }
 
-  private argumentsOf({ id, name, input }: ClaimedWorkflow): unknown[] {
+  private argumentsOf(run: WorkflowRun, { id, name, input }: ClaimedWorkflow): unknown[] {
     try {
       const args = this.codec.serializers.decode(input);
       if (Array.isArray(args)) return args;
       throw new TypeError('They are not a list.');
     } catch (error) {
-      throw new UnreadableArgumentsError(id, name, error);
+      throw run.interrupt(new UnreadableArgumentsError(id, name, error));
     }
   }
 
@@ -287,8 +318,11 @@ export class Executor implements RunHost {
     run: WorkflowRun,
     reason: RunInterruptedError,
   ): Settlement | undefined {
-    if (reason instanceof NonDeterminismError || reason instanceof UnreadableHistoryError) {
-      this.parts.logger.error(reason.message, { workflowId: run.id });
+    if (isForRedeploy(reason)) {
+      this.parts.logger.error(`Workflow "${run.id}" is suspended`, {
+        workflowId: run.id,
+        error: reason,
+      });
       return { status: 'SUSPENDED', error: this.encodeError(reason) };
     }
     if (reason instanceof CheckpointRefusedError)
@@ -310,7 +344,7 @@ export class Executor implements RunHost {
       }
       this.parts.logger.warn(`Workflow "${run.id}" could not be settled; it goes on elsewhere`, {
         workflowId: run.id,
-        error: describeError(error),
+        error: loggable(error),
       });
       run.interrupt(new OwnershipLostError(run.id));
     }

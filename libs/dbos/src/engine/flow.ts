@@ -39,6 +39,10 @@ export class Flow {
     return scope.run.id;
   }
 
+  get isInWorkflow(): boolean {
+    return this.scopes.current !== undefined;
+  }
+
   get stepContext(): StepContext {
     const step = this.scopes.current?.step;
     if (!step) throw new NotInWorkflowError('stepContext, which belongs to a running step,');

@@ -50,6 +50,11 @@ const ENDINGS: Readonly<Record<string, WorkflowEventType>> = {
   parked: 'parked',
 };
 
+/** @param how in the words of the executor */
+export function endingOf(how: string): WorkflowEventType {
+  return ENDINGS[how] ?? 'left';
+}
+
 export class Lifecycle {
   private readonly inCleanContext = cleanContext();
   private readonly listeners = new Set<LifecycleListener>();
@@ -87,7 +92,7 @@ export class Lifecycle {
   }
 
   ended(workflow: Workflow, how: string): void {
-    this.emit(ENDINGS[how] ?? 'left', workflow);
+    this.emit(endingOf(how), workflow);
   }
 
   /** Not in the context of whoever caused it: a listener may start workflows of its own. */

@@ -1,8 +1,9 @@
 /** A background duty: `tick()` is the duty, the base class owns when it happens. */
 import { cleanContext } from '../core/clean-context.js';
 import type { Clock, Timer } from '../core/clock.js';
-import { describeError } from '../core/errors.js';
+
 import type { Logger } from '../core/logger.js';
+import { loggable } from '../core/redaction.js';
 
 export interface LoopSettings {
   readonly name: string;
@@ -13,6 +14,19 @@ export interface LoopSettings {
   readonly random?: () => number;
 }
 
+/** How a background duty is. */
+export interface LoopReport {
+  readonly name: string;
+  /** When it was last done; null when it never was. */
+  readonly lastTickAt: Date | null;
+  /** How often in a row it has failed since. */
+  readonly failures: number;
+  /** How long it has been overdue, or under way, beyond what is usual; 0 for not at all. */
+  readonly lateByMs: number;
+}
+
+/** A duty this long overdue, or under way, is late: no statement is waited for so long. */
+const LATE_AFTER_MS = 15_000;
 /** Longest wait after failing ticks: work goes on soon after the database is well again. */
 const MAX_BACKOFF_MS = 2_000;
 /** Share of the interval by which loops of several processes spread. */
@@ -23,6 +37,8 @@ export abstract class Loop {
   private timer: Timer | undefined;
   private immediate: NodeJS.Immediate | undefined;
   private ticking: Promise<void> | undefined;
+  /** When the tick that is under way began (monotonic). */
+  private tickingSince = 0;
   private wokenWhileTicking = false;
   private running = false;
   private failures = 0;
@@ -88,8 +104,23 @@ export abstract class Loop {
     await this.ticking;
   }
 
+  get isRunning(): boolean {
+    return this.running;
+  }
+
+  health(): LoopReport {
+    const dueAt = this.ticking ? this.tickingSince : this.dueAt;
+    return {
+      name: this.settings.name,
+      lastTickAt: this.lastTickAt ?? null,
+      failures: this.failures,
+      lateByMs: Math.max(0, this.settings.clock.monotonic() - dueAt - LATE_AFTER_MS),
+    };
+  }
+
   private run(): void {
     this.immediate = undefined;
+    this.tickingSince = this.settings.clock.monotonic();
     this.wokenWhileTicking = false;
     this.dueAt = Number.POSITIVE_INFINITY;
     this.ticking = this.tickOnce().then((pauseMs) => {
@@ -111,7 +142,7 @@ export abstract class Loop {
       this.failures += 1;
       if (this.running) {
         this.settings.logger.warn(`${this.settings.name} failed and will be tried again`, {
-          error: describeError(error),
+          error: loggable(error),
           failures: this.failures,
         });
       }

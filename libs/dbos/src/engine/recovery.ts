@@ -1,12 +1,14 @@
 /** Sends the work of dead executors back to the queue; from there the ordinary claims bring it back to life. */
 import type { Logger } from '../core/logger.js';
 import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
+import type { Diagnostics } from './diagnostics.js';
 import { Loop, type LoopSettings } from './loop.js';
 import type { RecoveryLog } from './recovery-log.js';
 
 export interface RecoveryParts {
   readonly repository: CheckpointRepository;
   readonly recovery: RecoveryLog;
+  readonly diagnostics: Diagnostics;
   readonly logger: Logger;
   /** Workflows went back to the queue. */
   readonly onRequeued: () => void;
@@ -41,13 +43,14 @@ export class Recovery extends Loop {
 
   /** A bounded batch at a time, so that no statement holds up the rest. */
   private async requeueOwnedBy(executorIds: readonly string[]): Promise<void> {
-    const { repository, recovery, logger, onRequeued } = this.parts;
+    const { repository, recovery, diagnostics, logger, onRequeued } = this.parts;
     let total = 0;
     for (;;) {
       const requeued = await repository.queues.requeue({ executorIds, countsAsRecovery: true });
       if (requeued.length === 0) break;
       total += requeued.length;
       recovery.requeued(requeued.map(({ id }) => id));
+      diagnostics.recovered(executorIds, requeued);
       onRequeued();
     }
     if (total === 0) return;

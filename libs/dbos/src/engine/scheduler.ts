@@ -1,7 +1,8 @@
 /** Fires the ticks of schedules as they come due, by the database's clock. */
 import type { Clock } from '../core/clock.js';
-import { describeError } from '../core/errors.js';
+
 import type { Logger } from '../core/logger.js';
+import { loggable } from '../core/redaction.js';
 import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
 import type { DueSchedule } from '../repository/schedule-repository.js';
 import type { ApplicationVersion } from './application-version.js';
@@ -85,7 +86,7 @@ export class Scheduler extends Loop {
     this.setAside.set(name, clock.monotonic() + MAX_PAUSE_MS);
     logger.warn(`Schedule "${name}" cannot be fired here and is left to other processes`, {
       schedule: name,
-      error: describeError(error),
+      error: loggable(error),
     });
   }
 

@@ -1,5 +1,4 @@
 /** Schedules at run time: made, changed, paused, triggered and looked at, from any process. */
-import { isDeepStrictEqual } from 'node:util';
 import { EngineNotRunningError, InvalidArgumentError } from '../core/errors.js';
 import { assertIdentifier } from '../core/identifiers.js';
 import {
@@ -22,6 +21,7 @@ import {
   type ScheduleSpec,
 } from './schedule-definition.js';
 import { scheduleReport, type ScheduleReport } from './schedule-report.js';
+import { isSameDefinition, withStandingInputs } from './schedule-standing.js';
 import { ScheduleRuns, type Period } from './schedule-runs.js';
 import { Scheduler, type SchedulerParts } from './scheduler.js';
 
@@ -158,7 +158,8 @@ export class Schedules {
     assertSet(set, defined);
     return this.change('schedules.applySet', async () => {
       const databaseNow = await this.databaseNow();
-      const schedules = defined.map((one) => newSchedule(one, databaseNow));
+      const given = defined.map((one) => newSchedule(one, databaseNow));
+      const schedules = await withStandingInputs(given, this.parts);
       const { taken, deleted } = await this.parts.repository.schedules.applySet(set, schedules);
       if (taken[0] !== undefined) throw new ScheduleExistsError(taken[0], `not of set "${set}"`);
       return { deleted };
@@ -204,7 +205,7 @@ export class Schedules {
     const { schedule } = await this.find(name);
     const { declared, setName } = schedule;
     if (declared || setName !== null) throw new ScheduleExistsError(name, ownerOf(schedule));
-    if (!isDeepStrictEqual(schedule.definition, definition))
+    if (!isSameDefinition(definition, schedule.definition, this.parts.codec))
       throw new ScheduleExistsError(name, 'with other settings');
   }
 

@@ -10,6 +10,7 @@ import type {
 import type { Notifier } from '../repository/notifier.js';
 import type { ArrivalWatch } from './arrival-watch.js';
 import { checkpoint, type OperationReport } from './checkpoint.js';
+import type { Diagnostics } from './diagnostics.js';
 import type { Dispatcher } from './dispatcher.js';
 import type { ExecutorIdentity } from './executor-identity.js';
 import type { OutcomeCodec } from './outcome.js';
@@ -24,6 +25,7 @@ export interface SenderParts {
   readonly notifier: Notifier;
   readonly arrivals: ArrivalWatch;
   readonly dispatcher: Dispatcher;
+  readonly diagnostics: Diagnostics;
 }
 
 /** What became of a message: `known` is one whose key was used before, `expired` one whose token had expired. */
@@ -36,10 +38,12 @@ export class Sender {
   constructor(private readonly parts: SenderParts) {}
 
   /** @throws WorkflowNotFoundError */
-  async send(message: NewMessage, step?: MessageStep): Promise<Delivery> {
-    const sending = await this.parts.repository.messages.send(message, step);
-    if (sending.result === 'sent') this.tell(message, sending.destination);
-    return deliveryOf(message, sending);
+  send(message: NewMessage, step?: MessageStep): Promise<Delivery> {
+    return this.parts.diagnostics.call(sendingOf(message), async () => {
+      const sending = await this.parts.repository.messages.send(message, step);
+      if (sending.result === 'sent') this.tell(message, sending.destination);
+      return deliveryOf(message, sending);
+    });
   }
 
   /** As an operation of a workflow: the message and the checkpoint are one commit. */
@@ -75,6 +79,11 @@ export class Sender {
     arrivals.arrived({ kind: 'message', workflowId, name: topic });
     if (executorId !== null && executorId !== identity.id) notifier.notify('arrival', workflowId);
   }
+}
+
+/** What those who watch are told of it. */
+export function sendingOf({ workflowId, topic }: NewMessage) {
+  return { kind: 'send', name: topic, workflowId } as const;
 }
 
 /** @throws WorkflowNotFoundError, SenderLostError */

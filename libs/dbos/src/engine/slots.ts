@@ -13,6 +13,10 @@ export class Slots {
     return this.isOpen ? Math.max(0, this.limit - this.used) : 0;
   }
 
+  get taken(): number {
+    return this.used;
+  }
+
   /** Until then there is no free slot: nothing runs before the application is ready for it. */
   open(): void {
     this.isOpen = true;

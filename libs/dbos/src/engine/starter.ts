@@ -9,10 +9,17 @@ import { assertIdentifier, MAX_IDENTIFIER_LENGTH } from '../core/identifiers.js'
 import type { TransactionalOptions } from '../core/open-transaction.js';
 import { begun, timeLimitOf, type TimeLimitOptions } from '../core/time-limit.js';
 import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
-import type { NewWorkflow, StartedWorkflow } from '../repository/workflow-repository.js';
+import type {
+  CarriedContext,
+  NewWorkflow,
+  StartedWorkflow,
+} from '../repository/workflow-repository.js';
 import type { ApplicationVersion } from './application-version.js';
 import { checkpoint, type OperationReport } from './checkpoint.js';
+import type { ContextCarriers } from './context-carriers.js';
 import type { DatabaseTime } from './database-time.js';
+import type { Diagnostics } from './diagnostics.js';
+import type { CallEvent } from './diagnostics-events.js';
 import type { Executor } from './executor.js';
 import type { ExecutorIdentity } from './executor-identity.js';
 import type { Lifecycle } from './lifecycle.js';
@@ -31,10 +38,11 @@ export interface StartOptions extends TimeLimitOptions, TransactionalOptions {
   readonly attributes?: Readonly<Record<string, unknown>>;
 }
 
-/** The workflow that starts another, which inherits its deadline. */
+/** The workflow that starts another, which inherits its deadline and what it carries. */
 export interface Parent {
   readonly id: string;
   readonly deadline: Date | undefined;
+  readonly context: CarriedContext | undefined;
 }
 
 /** What is to be started. */
@@ -52,9 +60,11 @@ export interface StarterParts {
   readonly repository: CheckpointRepository;
   readonly executor: Executor;
   readonly codec: OutcomeCodec;
+  readonly carriers: ContextCarriers;
   readonly slots: Slots;
   readonly patience: Patience;
   readonly lifecycle: Lifecycle;
+  readonly diagnostics: Diagnostics;
   readonly time: DatabaseTime;
   readonly onEnqueued: () => void;
   /** There is a workflow with a deadline. */
@@ -95,10 +105,21 @@ export class Starter {
    * @throws DatabaseUnavailableError when the database does not answer in time; start again with the same id
    * @throws EngineNotRunningError before the launch and after the shutdown
    */
-  async start(call: StartCall, parent?: Parent): Promise<string> {
+  start(call: StartCall, parent?: Parent): Promise<string> {
+    const { name } = call.definition;
+    return this.parts.diagnostics.call({ kind: 'start', name }, (event) =>
+      this.startHeard(call, parent, event),
+    );
+  }
+
+  private async startHeard(
+    call: StartCall,
+    parent: Parent | undefined,
+    event: CallEvent | undefined,
+  ): Promise<string> {
     const checked = checkedCall(call);
     // Where there is no schema nothing is awaited before the id is known to be under way.
-    const { id, name, ...rest } = this.compose(checked ? await checked : call, parent);
+    const { id, name, ...rest } = this.compose(checked ? await checked : call, parent, event);
     const limit = begun(rest, this.parts.time.nowMs());
     const standing = await this.begin({ id, name, ...rest, ...limit });
     if (titleOf(standing.name) !== titleOf(name))
@@ -108,9 +129,14 @@ export class Starter {
 
   /**
    * The row to be written, checked and encoded.
-   * @throws InvalidArgumentError, UnserializableValueError, EngineNotRunningError
+   * @param event what those who watch were told of the call
+   * @throws InvalidArgumentError, UnserializableValueError, ContextCaptureError, EngineNotRunningError
    */
-  compose({ definition, args, options }: StartCall, parent?: Parent): NewWorkflow {
+  compose(
+    { definition, args, options }: StartCall,
+    parent?: Parent,
+    event?: CallEvent,
+  ): NewWorkflow {
     const id = assertIdentifier('A workflow id', options.workflowId ?? randomUUID());
     const input = this.parts.codec.serializers.encode([...args], `arguments of ${definition.name}`);
     if (!this.accepting) {
@@ -120,8 +146,10 @@ export class Starter {
       );
     }
     const applicationVersion = this.parts.version.own;
+    if (event?.count === 1) event.workflowId = id;
     const attributes =
       options.attributes === undefined ? undefined : jsonAttributes(options.attributes);
+    const context = this.parts.carriers.capture(parent?.context);
     return {
       id,
       name: definition.name,
@@ -129,7 +157,9 @@ export class Starter {
       ...(parent && { parentId: parent.id }),
       ...(applicationVersion !== undefined && { applicationVersion }),
       ...(attributes && { attributes }),
+      ...(context && { context }),
       ...timeLimitOf(options, parent?.deadline),
+      ...(event && { carried: event.carried }),
     };
   }
 
@@ -171,9 +201,15 @@ export class Starter {
       throw error;
     }
     if (started.created && owned && this.accepting) {
-      const { id, name, input, deadline = null } = workflow;
-      const fresh = { epoch: started.epoch, recoveryAttempts: 0, failures: 0, queue: null };
-      executor.execute({ id, name, input, executorId, deadline, ...fresh }, []);
+      const { id, name, input, carried, deadline = null, context = null } = workflow;
+      const fresh = {
+        epoch: started.epoch,
+        recoveryAttempts: 0,
+        failures: 0,
+        queue: null,
+        carried,
+      };
+      executor.execute({ id, name, input, executorId, deadline, context, ...fresh }, []);
     } else if (owned) {
       slots.give(); // another's, or ours after the shutdown: it is handed back with the rest
     } else if (started.created && workflow.queue === undefined) {

@@ -10,6 +10,7 @@ import { assertIdentifier } from '../core/identifiers.js';
 import { retryDelayMs, retryPolicy, type RetryPolicy } from '../core/retry.js';
 import { AttemptContext } from './attempt-context.js';
 import { checkpoint, type OperationReport } from './checkpoint.js';
+import type { Interceptors } from './interceptors.js';
 import type { RunScope, RunScopes, StepContext } from './run-scope.js';
 
 /** How a step is tried again. Defaults: no retries, 100 ms, factor 2, at most 5 s between attempts. */
@@ -47,6 +48,7 @@ export interface StepSurroundings {
   readonly scopes: RunScopes;
   readonly clock: Clock;
   readonly random: () => number;
+  readonly interceptors: Interceptors;
   /** A back-off longer than this gives the slot of the run to others. */
   readonly longWaitMs: number;
 }
@@ -60,6 +62,7 @@ export function runStep<T>(
 ): Promise<T> {
   return checkpoint(scope, {
     name: definition.name,
+    kind: 'step',
     produce: (stepId, report) =>
       new StepExecution(surroundings, scope, { definition, body, stepId }).settle(report),
   });
@@ -107,7 +110,10 @@ class StepExecution<T> {
       }
       run.assertGoing(sequence); // an interruption is no failed attempt
       this.failures.add(failure);
-      await this.pause(await this.pauseBeforeRetry(failure, context));
+      const retryInMs = await this.pauseBeforeRetry(failure, context);
+      const { attempts: attempt, diagnosed } = report;
+      run.diagnostics.stepRetried(diagnosed, { attempt, error: failure, retryInMs });
+      await this.pause(retryInMs);
       await run.barrier(sequence, true); // an attempt is an effect like the first one
     }
   }
@@ -165,7 +171,10 @@ class StepExecution<T> {
 
   private attempt(context: AttemptContext): T | Promise<T> {
     const { definition, body } = this.call;
-    const call = (): T | Promise<T> => this.inStep(context, () => body(context));
+    const { interceptors } = this.surroundings;
+    const execution = { run: this.scope.run, kind: 'step' } as const;
+    const call = (): T | Promise<T> =>
+      this.inStep(context, () => interceptors.aroundStep(execution, context, () => body(context)));
     const { timeoutMs } = definition;
     return timeoutMs === undefined ? call() : context.within(timeoutMs, this.surroundings, call);
   }

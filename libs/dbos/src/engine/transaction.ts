@@ -114,12 +114,9 @@ export class TransactionExecution {
     try {
       return await repository.commit(this.numbered, definition.settings, async (client) => {
         this.scope.run.assertGoing(this.scope.sequence); // it may have waited for a connection
-        const call = (): Promise<EncodedValue> => body(client, context);
-        const { timeoutMs } = definition.settings;
+        const { timeoutMs = repository.timeoutMs } = definition.settings;
         // Prisma rolls back in time, but waits for the body: one that hangs would keep its place for ever.
-        return timeoutMs === undefined
-          ? call()
-          : context.within(timeoutMs, this.surroundings, call);
+        return context.within(timeoutMs, this.surroundings, () => body(client, context));
       });
     } finally {
       context.end();
@@ -193,6 +190,8 @@ export class TransactionExecution {
     if (this.count.faults % REPORT_EVERY === 1) {
       this.surroundings.logger.warn(`Transaction "${name}" found no database and is tried again`, {
         workflowId: this.scope.run.id,
+        stepId: this.call.stepId,
+        step: name,
         faults: this.count.faults,
         error: error instanceof Error ? error.name : typeof error,
       });

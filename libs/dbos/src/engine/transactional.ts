@@ -11,9 +11,10 @@ import type { OpenTransaction } from '../core/open-transaction.js';
 import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
 import type { NewMessage } from '../repository/message-repository.js';
 import type { StartedWorkflow } from '../repository/workflow-repository.js';
+import type { Diagnostics } from './diagnostics.js';
 import type { EnqueueCall, EnqueueManyCall, Enqueuer } from './enqueuer.js';
 import type { RunScopes } from './run-scope.js';
-import { deliveryOf, type Delivery } from './sender.js';
+import { deliveryOf, sendingOf, type Delivery } from './sender.js';
 import { checkedCall, type Parent, type StartCall, type Starter } from './starter.js';
 import type { Transactions } from './transactions.js';
 
@@ -23,6 +24,7 @@ export interface TransactionalParts {
   readonly transactions: Transactions;
   readonly starter: Starter;
   readonly enqueuer: Enqueuer;
+  readonly diagnostics: Diagnostics;
 }
 
 export class Transactional {
@@ -31,14 +33,17 @@ export class Transactional {
   /** @throws what `Starter.start` throws, and what the database says */
   async start(tx: OpenTransaction, call: StartCall): Promise<string> {
     const parent = this.parentWithin(tx, 'Starting a workflow');
-    const { repository, starter } = this.parts;
-    const workflow = starter.compose((await checkedCall(call)) ?? call, parent);
-    const within = repository.within(tx);
-    const standing = await within.workflows.start(workflow);
-    const { id, name } = workflow;
-    if (standing.name !== name) throw new WorkflowIdConflictError(id, standing.name, name);
-    if (standing.created) await within.announce({ work: [] });
-    return id;
+    const { repository, starter, diagnostics } = this.parts;
+    const { name } = call.definition;
+    return diagnostics.call({ kind: 'start', name }, async (event) => {
+      const workflow = starter.compose((await checkedCall(call)) ?? call, parent, event);
+      const within = repository.within(tx);
+      const standing = await within.workflows.start(workflow);
+      const { id } = workflow;
+      if (standing.name !== name) throw new WorkflowIdConflictError(id, standing.name, name);
+      if (standing.created) await within.announce({ work: [] });
+      return id;
+    });
   }
 
   async enqueue(tx: OpenTransaction, call: EnqueueCall): Promise<string> {
@@ -80,10 +85,12 @@ export class Transactional {
     this.parentWithin(tx, 'Sending a message');
     const message = await compose();
     const within = this.parts.repository.within(tx);
-    const delivery = deliveryOf(message, await within.messages.send(message));
-    // Whether it runs or is parked may change until the commit: both are told.
-    await within.announce({ arrival: [message.workflowId], work: [] });
-    return delivery;
+    return this.parts.diagnostics.call(sendingOf(message), async () => {
+      const delivery = deliveryOf(message, await within.messages.send(message));
+      // Whether it runs or is parked may change until the commit: both are told.
+      await within.announce({ arrival: [message.workflowId], work: [] });
+      return delivery;
+    });
   }
 
   /**

@@ -5,6 +5,7 @@ import { NotInTransactionError } from '../core/transaction-errors.js';
 import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
 import type { TransactionRepository } from '../repository/transaction-repository.js';
 import { checkpoint, type OperationReport } from './checkpoint.js';
+import type { Interceptors } from './interceptors.js';
 import type { OutcomeCodec } from './outcome.js';
 import type { RunScope, RunScopes } from './run-scope.js';
 import {
@@ -17,6 +18,7 @@ export interface TransactionsParts extends TransactionSurroundings {
   readonly repository: CheckpointRepository;
   readonly scopes: RunScopes;
   readonly codec: OutcomeCodec;
+  readonly interceptors: Interceptors;
 }
 
 interface OpenTransaction {
@@ -62,13 +64,14 @@ export class Transactions {
     if (outer) throw new ForbiddenInStepError(what, outer.name);
     const scope = this.parts.scopes.outsideSteps(what);
     const repository = this.parts.repository.transactions(clientToken);
-    const within = (client: unknown): Promise<T> =>
-      this.open.run({ client, name }, async () => body());
-    if (!scope) return repository.plain(settings, within);
+    const within = (client: unknown, work = body): Promise<T> =>
+      this.open.run({ client, name }, async () => work());
+    if (!scope) return repository.plain(settings, (client) => within(client));
     return checkpoint<T>(scope, {
       name,
+      kind: 'transaction',
       produce: (stepId, report) =>
-        this.settle(scope, { definition, repository, stepId, within }, report),
+        this.settle(scope, { definition, repository, stepId, within, body }, report),
     });
   }
 
@@ -78,16 +81,19 @@ export class Transactions {
       readonly definition: TransactionDefinition;
       readonly repository: TransactionRepository;
       readonly stepId: string;
-      readonly within: (client: unknown) => Promise<T>;
+      readonly body: () => T | Promise<T>;
+      readonly within: (client: unknown, work: () => T | Promise<T>) => Promise<T>;
     },
     report: OperationReport,
   ): Promise<T> {
-    const { scopes, codec } = this.parts;
-    const { definition, within } = call;
+    const { scopes, codec, interceptors } = this.parts;
+    const { definition, within, body: method } = call;
+    const intercepted = { run: scope.run, kind: 'transaction' } as const;
     const execution = new TransactionExecution(this.parts, scope, {
       ...call,
       body: async (client, context) => {
-        const result = await scopes.enter({ ...scope, step: context }, () => within(client));
+        const work = (): T | Promise<T> => interceptors.aroundStep(intercepted, context, method);
+        const result = await scopes.enter({ ...scope, step: context }, () => within(client, work));
         return codec.serializers.encode(result, `result of ${definition.name}`);
       },
     });

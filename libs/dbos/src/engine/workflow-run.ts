@@ -13,7 +13,10 @@ import {
 import { deferred, type Deferred } from '../core/deferred.js';
 import type { Owner } from '../core/owner.js';
 import type { NewStep, StepRecord, StepRepository } from '../repository/step-repository.js';
+import type { CarriedContext } from '../repository/workflow-repository.js';
 import { Activities } from './activities.js';
+import type { Diagnostics } from './diagnostics.js';
+import type { RunEvent } from './diagnostics-events.js';
 import type { History } from './history.js';
 import type { Outcome, OutcomeCodec } from './outcome.js';
 import { Presence } from './presence.js';
@@ -22,6 +25,7 @@ import { BranchClosedError, StepSequence } from './step-sequence.js';
 /** What a run needs of the executor that runs it. */
 export interface RunHost {
   readonly codec: OutcomeCodec;
+  readonly diagnostics: Diagnostics;
   readonly steps: StepRepository;
   /** Resolves while this executor may act for its workflows; waits for its lease when that has run out. */
   confirmLease(): Promise<void> | undefined;
@@ -47,12 +51,15 @@ export class WorkflowRun {
   failedAt = NONE_FAILED;
   /** When the workflow is cancelled unless it has ended; what it starts inherits it. */
   deadline: Date | undefined;
+  /** What those who watch were told of this run; undefined while nobody does. */
+  diagnosed: RunEvent | undefined;
 
   constructor(
     private readonly claimed: {
       readonly owner: Owner;
       readonly name: string;
       readonly failures: number;
+      readonly context: CarriedContext | null;
     },
     private readonly history: History,
     private readonly host: RunHost,
@@ -71,12 +78,21 @@ export class WorkflowRun {
     return this.claimed.failures;
   }
 
+  /** What it takes along; what it starts inherits it. */
+  get context(): CarriedContext | undefined {
+    return this.claimed.context ?? undefined;
+  }
+
   get id(): string {
     return this.owner.workflowId;
   }
 
   get codec(): OutcomeCodec {
     return this.host.codec;
+  }
+
+  get diagnostics(): Diagnostics {
+    return this.host.diagnostics;
   }
 
   get interruption(): RunInterruptedError | undefined {

@@ -11,6 +11,8 @@ import { RegistrationError } from '../core/errors.js';
 import { Engine } from '../engine/engine.js';
 import { BootstrapGate } from './bootstrap-gate.js';
 import { DrainFirst } from './drain-first.js';
+import { bindExtensions } from './extensions.js';
+import { Telemetry } from './telemetry/telemetry.js';
 import { WorkflowBinder } from './workflow-binder.js';
 
 /** After this long a bootstrap that has not ended is worth a word: until it does, no workflow runs. */
@@ -26,10 +28,12 @@ export class DbosLifecycle implements OnModuleInit, OnApplicationBootstrap, OnMo
     private readonly gate: BootstrapGate,
     private readonly drainFirst: DrainFirst,
     private readonly discovery: DiscoveryService,
+    private readonly telemetry: Telemetry,
   ) {}
 
   onModuleInit(): void {
     this.assertAlone();
+    bindExtensions(this.engine, this.discovery.getProviders());
     this.binder.bind();
     this.drainFirst.install(() => this.engine.shutdown());
     this.gate.watch();
@@ -37,12 +41,14 @@ export class DbosLifecycle implements OnModuleInit, OnApplicationBootstrap, OnMo
   }
 
   async onApplicationBootstrap(): Promise<void> {
+    await this.telemetry.begin();
     await this.engine.launch();
     this.warnOfLongBootstrap();
   }
 
   async onModuleDestroy(): Promise<void> {
     await this.engine.shutdown();
+    this.telemetry.end();
     this.binder.unbind();
   }
 

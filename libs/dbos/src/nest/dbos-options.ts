@@ -38,6 +38,11 @@ export interface DbosModuleOptions extends Omit<EngineOptions, 'logger'> {
    * back as `Error` with their `name`, `code` and fields.
    */
   readonly errors?: readonly ErrorClass[];
+  /**
+   * Whether spans and metrics go to OpenTelemetry, where `@opentelemetry/api` is installed and an SDK was registered
+   * before the application's bootstrap. Default true.
+   */
+  readonly telemetry?: boolean;
 }
 
 /** A client whose transactions steps may be. */

@@ -3,6 +3,7 @@ import { Module, type DynamicModule, type Provider } from '@nestjs/common';
 import { DiscoveryModule, ModuleRef, ModulesContainer } from '@nestjs/core';
 import { RegistrationError } from '../core/errors.js';
 import type { QueueOptions } from '../core/queue.js';
+import { redactingLogger } from '../core/redaction.js';
 import { SerializerSet } from '../core/serialization/serializer.js';
 import { Engine } from '../engine/engine.js';
 import { PrismaCheckpointRepository } from '../prisma/prisma-checkpoint-repository.js';
@@ -25,6 +26,8 @@ import { NestEngineLogger } from './nest-logger.js';
 import { whenMade } from './provider-made.js';
 import { ScheduleService } from './schedule.service.js';
 import { asyncQueueModule, queueModule, type QueueAsyncOptions } from './queue-module.js';
+import { DbosMetrics } from './telemetry/dbos-metrics.js';
+import { Telemetry } from './telemetry/telemetry.js';
 import { WorkflowBinder } from './workflow-binder.js';
 import { WorkflowContext } from './workflow-context.js';
 import { WorkflowService } from './workflow.service.js';
@@ -47,6 +50,8 @@ const SERVICES: Provider[] = [
   WorkflowContext,
   ScheduleService,
   DbosHealth,
+  DbosMetrics,
+  Telemetry,
 ];
 
 /** Apart from DbosModule, whose lifecycle must not come with every queue. */
@@ -103,6 +108,8 @@ function withLifecycle(core: DynamicModule): DynamicModule {
       ScheduleService,
       CheckpointRepository,
       DbosHealth,
+      DbosMetrics,
+      Telemetry,
       Engine,
       WorkflowBinder,
     ],
@@ -125,7 +132,7 @@ function checkpointRepository(
   const { migrate = process.env['NODE_ENV'] !== 'production' } = options;
   const repository = new PrismaCheckpointRepository(() => prismaClient(container, prisma), {
     migrate,
-    logger: new NestEngineLogger(),
+    logger: redactingLogger(new NestEngineLogger(), options.redact),
     transactionClients: [...transactionClients, { prisma, separateDatabase: false }].map(
       ({ prisma: token, separateDatabase = false }) => ({
         token,

@@ -16,6 +16,17 @@ import { WorkflowBinder } from './workflow-binder.js';
 
 type ContextId = ReturnType<typeof ContextIdFactory.create>;
 
+/** What log lines say of where they come from. */
+export interface WorkflowLogFields {
+  readonly workflowId: string;
+  /** Its name. */
+  readonly workflow: string;
+  readonly stepId?: string;
+  /** Its name. */
+  readonly step?: string;
+  readonly attempt?: number;
+}
+
 @Injectable()
 export class WorkflowContext {
   /** One Nest context for each run, so that its request-scoped providers are made once. */
@@ -30,6 +41,29 @@ export class WorkflowContext {
   /** @throws NotInWorkflowError */
   get workflowId(): string {
     return this.engine.flow.workflowId;
+  }
+
+  /** Whether the calling code runs in a workflow, be it in one of its steps. */
+  get isInWorkflow(): boolean {
+    return this.engine.flow.isInWorkflow;
+  }
+
+  /**
+   * Of which workflow and step a log line is; undefined outside of workflows. For loggers that take fields from where they
+   * are called, such as pino: `mixin: () => flow.logFields ?? {}`.
+   */
+  get logFields(): WorkflowLogFields | undefined {
+    const { run, step } = this.engine.scopes.current ?? {};
+    if (!run) return undefined;
+    const { id: workflowId, name: workflow } = run;
+    if (!step) return { workflowId, workflow };
+    return {
+      workflowId,
+      workflow,
+      stepId: step.stepId,
+      step: step.stepName,
+      attempt: step.attempt,
+    };
   }
 
   /**

@@ -8,8 +8,9 @@ import { randomUUID } from 'node:crypto';
 import { cleanContext } from '../core/clean-context.js';
 import type { Clock, Timer } from '../core/clock.js';
 import type { Logger } from '../core/logger.js';
-import type { Notifier, Topic } from '../repository/notifier.js';
+import type { Hearing, Notifier, Topic } from '../repository/notifier.js';
 import type { Database } from './database.js';
+import type { SessionState } from './postgres-session.js';
 
 export const CHANNEL = 'nestjs_dbos';
 
@@ -37,6 +38,8 @@ export interface NotifierParts {
   readonly logger: Logger;
   /** Whether the session listens. */
   readonly listens: () => boolean;
+  /** How the session is. */
+  readonly session: () => SessionState;
 }
 
 export class PostgresNotifier implements Notifier {
@@ -52,12 +55,21 @@ export class PostgresNotifier implements Notifier {
   private isProven = false;
   private mustProve = false;
   private hasWarned = false;
+  /** It has listened for long without hearing itself. */
+  private isOverdue = false;
   private proof: Timer | undefined;
 
   constructor(private readonly parts: NotifierParts) {}
 
   get isListening(): boolean {
     return this.isProven && this.parts.listens();
+  }
+
+  get hearing(): Hearing {
+    const session = this.parts.session();
+    if (session !== 'listening') return session;
+    if (this.isProven) return 'listening';
+    return this.isOverdue ? 'deaf' : 'connecting';
   }
 
   get hasAudience(): boolean {
@@ -96,6 +108,7 @@ export class PostgresNotifier implements Notifier {
     if (!notification) return;
     if (notification.from === this.id) {
       this.isProven = true;
+      this.isOverdue = false;
       return;
     }
     if (notification.from !== TRANSACTION) this.hasAudience = true;
@@ -149,7 +162,9 @@ export class PostgresNotifier implements Notifier {
 
   private expectProof(): void {
     this.proof = this.parts.clock.schedule(PROOF_MS, () => {
-      if (this.isProven || this.hasWarned || !this.parts.listens()) return;
+      if (this.isProven || !this.parts.listens()) return;
+      this.isOverdue = true;
+      if (this.hasWarned) return;
       this.hasWarned = true;
       this.parts.logger.warn(
         'Notifications of other processes do not come in (a transaction-mode pooler does not deliver them): polling ' +

@@ -25,6 +25,9 @@ const QUERY_TIMEOUT_MS = 5_000;
 const RECONNECT_PAUSE_MS = 500;
 const MAX_RECONNECT_PAUSE_MS = 10_000;
 
+/** How a session is, see `Hearing`. */
+export type SessionState = 'listening' | 'connecting' | 'lost' | 'deaf' | 'off';
+
 export class PostgresSession {
   private client: Client | undefined;
   private executorId: string | undefined;
@@ -34,6 +37,7 @@ export class PostgresSession {
   private failures = 0;
   private listening = false;
   private closed = false;
+  private leadsElsewhere = false;
 
   constructor(private readonly settings: PostgresSessionSettings) {}
 
@@ -45,6 +49,13 @@ export class PostgresSession {
   /** Whether notifications come in. */
   get isListening(): boolean {
     return this.listening;
+  }
+
+  get state(): SessionState {
+    if (this.leadsElsewhere) return 'deaf';
+    if (this.closed) return 'off';
+    if (this.listening) return 'listening';
+    return this.failures > 0 ? 'lost' : 'connecting';
   }
 
   /** The server process of this session, for the check that it is in the same database as the application. */
@@ -81,6 +92,7 @@ export class PostgresSession {
         'and is not used: other processes will notice the death of this one only when its lease runs out. Set ' +
         '`sessionUrl` to a direct connection string of that database, or to false.',
     );
+    this.leadsElsewhere = true;
     await this.close();
   }
 

@@ -17,7 +17,7 @@ import {
 import { DriverStatements } from './driver-statements.js';
 import type { PrismaClientLike, PrismaStatements } from './prisma-client.js';
 import { CHANNEL, PostgresNotifier } from './postgres-notifier.js';
-import { PostgresSession } from './postgres-session.js';
+import { PostgresSession, type SessionState } from './postgres-session.js';
 import { PrismaControlRepository } from './prisma-control-repository.js';
 import { PrismaArchiveRepository } from './prisma-archive-repository.js';
 import { PrismaEventRepository } from './prisma-event-repository.js';
@@ -124,7 +124,14 @@ export class PrismaCheckpointRepository extends CheckpointRepository {
     this.transactionClients = new TransactionClients(transactionClients, database, settings);
     this.completions = new Completions(this.transactionClients.separateDatabases, this.workflows);
     const listens = (): boolean => this.session?.isListening ?? false;
-    this.notifier = new PostgresNotifier({ database, clock, logger, listens });
+    const sessionState = (): SessionState => this.session?.state ?? 'off';
+    this.notifier = new PostgresNotifier({
+      database,
+      clock,
+      logger,
+      listens,
+      session: sessionState,
+    });
   }
 
   transactions(token?: unknown): TransactionRepository {

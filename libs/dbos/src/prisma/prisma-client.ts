@@ -25,10 +25,16 @@ export interface PrismaClientLike extends PrismaStatements {
   ): Promise<T>;
 }
 
-/** What Prisma's client keeps of its driver adapter, as far as it is looked at. */
+/** What Prisma's client keeps of its own settings and its driver adapter, as far as it is looked at. */
 interface ClientInternals {
-  readonly _engineConfig?: { readonly adapter?: { readonly config?: { readonly max?: unknown } } };
+  readonly _engineConfig?: {
+    readonly adapter?: { readonly config?: { readonly max?: unknown } };
+    readonly transactionOptions?: { readonly timeout?: unknown };
+  };
 }
+
+/** Prisma's own (reference of `$transaction`, `timeout`). */
+const DEFAULT_TRANSACTION_TIMEOUT_MS = 5_000;
 
 /** That of `pg`, which makes the pool of `@prisma/adapter-pg`. */
 const DEFAULT_POOL_SIZE = 10;
@@ -38,4 +44,11 @@ export function poolSizeOf(client: PrismaClientLike): number {
   const { _engineConfig } = client as ClientInternals;
   const max = _engineConfig?.adapter?.config?.max;
   return typeof max === 'number' && max >= 1 ? max : DEFAULT_POOL_SIZE;
+}
+
+/** How long the client lets a transaction be open that says nothing of it, as far as can be told. */
+export function transactionTimeoutOf(client: PrismaClientLike): number {
+  const { _engineConfig } = client as ClientInternals;
+  const timeout = _engineConfig?.transactionOptions?.timeout;
+  return typeof timeout === 'number' && timeout > 0 ? timeout : DEFAULT_TRANSACTION_TIMEOUT_MS;
 }

@@ -5,12 +5,14 @@ import type {
   ClaimAnswer,
   Debounce,
   Delay,
+  QueueBacklog,
   QueueCounts,
   QueueRecord,
   QueueRepository,
   Replacement,
   Requeue,
 } from '../repository/queue-repository.js';
+import type { CarriedContext } from '../repository/workflow-repository.js';
 import type { Querying } from './database.js';
 import type { PrismaStatements } from './prisma-client.js';
 import { workflowColumns } from './start-pipeline.js';
@@ -33,6 +35,7 @@ interface ClaimRow {
   heldBack: string[];
   leftDue: string[];
   deadline: Date | null;
+  context: CarriedContext | null;
 }
 
 interface BounceRow {
@@ -58,7 +61,8 @@ export class PrismaQueueRepository implements QueueRepository {
     const rows = await this.database.once<ClaimRow>(
       (client) => client.$queryRaw`
         SELECT id, name, epoch, recovery_attempts AS "recoveryAttempts", failures, queue, serialization, input,
-               again_in_ms AS "againInMs", contended AS "heldBack", left_due AS "leftDue", deadline
+               again_in_ms AS "againInMs", contended AS "heldBack", left_due AS "leftDue", deadline,
+               context
           FROM dbos.claim_workflows(${executorId}, ${[...names]}::text[], ${[...versions]}::text[], ${listening}::json,
                                     ${limit}::integer, ${expiresAt}::timestamptz)`,
       { timeoutMs: validForMs },
@@ -67,9 +71,10 @@ export class PrismaQueueRepository implements QueueRepository {
     return {
       claimed: rows.flatMap(({ id, serialization, input, ...row }) => {
         if (id === null) return [];
-        const { name, epoch, recoveryAttempts, failures, queue, deadline } = row;
+        const { name, epoch, recoveryAttempts, failures, queue, deadline, context } = row;
         const text = { text: input, format: serialization };
-        return [{ id, name, epoch, recoveryAttempts, failures, queue, input: text, deadline }];
+        const count = { epoch, recoveryAttempts, failures };
+        return [{ id, name, ...count, queue, input: text, deadline, context }];
       }),
       againInMs: rest?.againInMs ?? null,
       heldBack: rest?.heldBack ?? [],
@@ -205,6 +210,14 @@ export class PrismaQueueRepository implements QueueRepository {
     return row ?? { enqueued: 0, delayed: 0, pending: 0, oldestEnqueuedAt: null };
   }
 
+  backlogs(names: readonly string[], atMost: number): Promise<QueueBacklog[]> {
+    return this.database.query<QueueBacklog>(
+      (client) => client.$queryRaw`
+        SELECT name, paused, enqueued, oldest_ms AS "oldestMs"
+          FROM dbos.queue_backlogs(${[...names]}::text[], ${atMost}::integer)`,
+    );
+  }
+
   async setPriority(workflowIds: readonly string[], priority: number): Promise<string[]> {
     const rows = await this.database.query<{ id: string }>(
       (client) => client.$queryRaw`
@@ -253,7 +266,7 @@ export class PrismaQueueRepository implements QueueRepository {
   }
 
   async replaceWaiting(replacement: Replacement): Promise<boolean> {
-    const { workflowId, name, input, attributes, priority = 0 } = replacement;
+    const { workflowId, name, input, attributes, context, priority = 0 } = replacement;
     const { delayMs = null, runAt = null, partitionKey = null } = replacement;
     const { timeoutMs = null, deadline = null } = replacement;
     const rows = await this.database.query<{ name: string }>(
@@ -261,6 +274,7 @@ export class PrismaQueueRepository implements QueueRepository {
         UPDATE dbos.workflows w
            SET input = ${input.text}, serialization = ${input.format},
                attributes = ${attributes ? JSON.stringify(attributes) : null}::jsonb,
+               context = ${context ? JSON.stringify(context) : null}::jsonb,
                priority = ${priority}::integer, partition_key = ${partitionKey}::text,
                timeout_ms = ${timeoutMs}::float8, deadline = ${deadline}::timestamptz,
                status = CASE WHEN due.at > now() THEN 'DELAYED' ELSE 'ENQUEUED' END,

@@ -14,7 +14,11 @@ import type {
 } from '../repository/transaction-repository.js';
 import type { Database } from './database.js';
 import { isWithoutTables } from './database-error.js';
-import type { PrismaClientLike, PrismaStatements } from './prisma-client.js';
+import {
+  transactionTimeoutOf,
+  type PrismaClientLike,
+  type PrismaStatements,
+} from './prisma-client.js';
 import { encoded } from './rows.js';
 import { optionsOf, tryTransaction } from './transaction-try.js';
 
@@ -36,6 +40,10 @@ export interface TransactionRepositoryParts {
 
 export class PrismaTransactionRepository implements TransactionRepository {
   constructor(private readonly parts: TransactionRepositoryParts) {}
+
+  get timeoutMs(): number {
+    return transactionTimeoutOf(this.parts.client());
+  }
 
   commit(
     attempt: TransactionAttempt,

@@ -169,7 +169,10 @@ export class PrismaWorkflowRepository implements WorkflowRepository {
     }
   }
 
-  async countUnfinished(names: readonly string[]): Promise<UnfinishedCounts> {
+  async countUnfinished(
+    names: readonly string[],
+    atMost: number = COUNT_LIMIT,
+  ): Promise<UnfinishedCounts> {
     interface Row {
       name: string;
       status: WorkflowStatus;
@@ -181,7 +184,7 @@ export class PrismaWorkflowRepository implements WorkflowRepository {
     const rows = await this.database.query<Row>(
       (client) => client.$queryRaw`
         SELECT name, status, version, is_runnable AS "isRunnable", workflows AS count, oldest
-          FROM dbos.count_unfinished(${COUNTED}::text[], ${COUNT_LIMIT}::integer)`,
+          FROM dbos.count_unfinished(${COUNTED}::text[], ${atMost}::integer)`,
     );
     const count = (status: WorkflowStatus): number =>
       rows.reduce((sum, row) => (row.status === status ? sum + row.count : sum), 0);

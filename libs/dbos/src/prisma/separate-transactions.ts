@@ -2,7 +2,6 @@
  * Transactions in a database of the application that is not the one with the workflow tables. A row in a table of its own
  * says that a step was committed there, and how; the checkpoint follows. Whoever comes to the step again finds that row.
  */
-import { ForeignTransactionError } from '../core/transaction-errors.js';
 import type { EncodedValue } from '../core/serialization/serializer.js';
 import type {
   Standing,
@@ -14,8 +13,7 @@ import type {
   TransactionSettings,
   TransactionStep,
 } from '../repository/transaction-repository.js';
-import { isWithoutTables } from './database-error.js';
-import type { PrismaStatements } from './prisma-client.js';
+import { transactionTimeoutOf, type PrismaStatements } from './prisma-client.js';
 import type { TransactionRepositoryParts } from './prisma-transaction-repository.js';
 import { encoded } from './rows.js';
 import { optionsOf, tryTransaction } from './transaction-try.js';
@@ -29,6 +27,10 @@ interface CompletionRow {
 export class SeparateTransactions implements TransactionRepository {
   /** @param parts the database is that of the application */
   constructor(private readonly parts: TransactionRepositoryParts) {}
+
+  get timeoutMs(): number {
+    return transactionTimeoutOf(this.parts.client());
+  }
 
   /** There is no fence here: a former owner may commit as long as nobody else has, and then its outcome counts. */
   async commit(
@@ -86,18 +88,13 @@ async function complete(
   { output, error }: StandingOutcome,
 ): Promise<boolean> {
   const format = (output ?? error)?.format ?? null;
-  try {
-    const written = await statements.$executeRaw`
-      INSERT INTO dbos.transaction_completions
-             (workflow_id, step_id, failures, name, epoch, serialization, output, error)
-      VALUES (${owner.workflowId}, ${stepId}, ${failures}::integer, ${name}, ${owner.epoch}::integer, ${format},
-              ${output?.text ?? null}, ${error?.text ?? null})
-          ON CONFLICT DO NOTHING`;
-    return written > 0;
-  } catch (fault) {
-    if (!isWithoutTables(fault)) throw fault;
-    throw new ForeignTransactionError(`Transaction "${name}"`, fault);
-  }
+  const written = await statements.$executeRaw`
+    INSERT INTO dbos.transaction_completions
+           (workflow_id, step_id, failures, name, epoch, serialization, output, error)
+    VALUES (${owner.workflowId}, ${stepId}, ${failures}::integer, ${name}, ${owner.epoch}::integer, ${format},
+            ${output?.text ?? null}, ${error?.text ?? null})
+        ON CONFLICT DO NOTHING`;
+  return written > 0;
 }
 
 function completionOf(

@@ -90,8 +90,9 @@ function isPlain({ parentId, timeoutMs, deadline }: NewWorkflow): boolean {
 
 /** The same for a plain one alone, at half the price. */
 function loneStart(workflow: NewWorkflow): Statement<StandingRow> {
-  const { id, name, input, attributes } = workflow;
+  const { id, name, input, attributes, context } = workflow;
   const attributesText = attributes ? JSON.stringify(attributes) : null;
+  const contextText = context ? JSON.stringify(context) : null;
   return (client) => client.$queryRaw`
     SELECT asked, id, name, status, executor_id AS "executorId", epoch
       FROM dbos.start_workflows_of_one(
@@ -99,7 +100,8 @@ function loneStart(workflow: NewWorkflow): Statement<StandingRow> {
              ${workflow.applicationVersion ?? null}::text, ${attributesText}::jsonb, ${input.format}::text,
              ${input.text}::text, ${workflow.queue ?? null}::text, ${workflow.priority ?? null}::integer,
              ${workflow.partitionKey ?? null}::text, ${workflow.deduplicationId ?? null}::text,
-             ${workflow.delayMs ?? null}::float8, ${workflow.runAt ?? null}::timestamptz)`;
+             ${workflow.delayMs ?? null}::float8, ${workflow.runAt ?? null}::timestamptz,
+             ${contextText}::jsonb)`;
 }
 
 /** What was written is as it was given. */
@@ -143,6 +145,7 @@ export function workflowColumns(workflow: NewWorkflow): Record<string, unknown> 
     parent_id: workflow.parentId,
     application_version: workflow.applicationVersion,
     attributes: workflow.attributes,
+    context: workflow.context,
     serialization: workflow.input.format,
     input: workflow.input.text,
     queue: workflow.queue,

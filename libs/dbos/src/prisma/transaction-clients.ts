@@ -9,6 +9,9 @@ import { poolSizeOf, type PrismaClientLike } from './prisma-client.js';
 import { PrismaTransactionRepository } from './prisma-transaction-repository.js';
 import { SeparateTransactions } from './separate-transactions.js';
 
+/** A transaction that has waited this long for its connection is told of. */
+const LONG_WAIT_MS = 5_000;
+
 /** A client by its injection token. */
 export interface TransactionClient {
   readonly token: unknown;
@@ -25,7 +28,7 @@ export class TransactionClients {
   constructor(
     private readonly clients: readonly TransactionClient[],
     private readonly main: Database,
-    settings: DatabaseSettings,
+    private readonly settings: DatabaseSettings,
   ) {
     const separate = clients.filter(({ separateDatabase }) => separateDatabase);
     this.databases = new Map(
@@ -86,7 +89,15 @@ export class TransactionClients {
   private open(entry: TransactionClient): TransactionRepository {
     const { client } = entry;
     // One connection is left to the statements of the engine, above all to the heartbeat.
-    const places = new Semaphore(Math.max(1, poolSizeOf(client()) - 1));
+    const places = new Semaphore(Math.max(1, poolSizeOf(client()) - 1), {
+      clock: this.settings.clock,
+      longWaitMs: LONG_WAIT_MS,
+      report: (line) =>
+        this.settings.logger.warn(
+          'Transactions wait for a connection: shorten them, or enlarge the pool of the client',
+          { client: nameOf(entry.token), atOnce: line.limit, waiting: line.waiting },
+        ),
+    });
     const database = this.databases.get(entry);
     return database
       ? new SeparateTransactions({ client, database, places })

@@ -17,7 +17,21 @@ export type Topic =
   /** Something was appended to streams, or their writers have ended. Subjects: ids of workflows. */
   | 'stream';
 
+/** Whether notifications of others come in. */
+export type Hearing =
+  | 'listening'
+  /** The session is being connected for the first time, or has not proved yet that it hears. */
+  | 'connecting'
+  /** The session has broken; it comes back by itself. */
+  | 'lost'
+  /** The session listens and hears nothing, as behind a transaction-mode pooler, or leads elsewhere. */
+  | 'deaf'
+  /** None was asked for, or there is none to be had. */
+  | 'off';
+
 export interface Notifier {
+  readonly hearing: Hearing;
+
   /** Whether notifications of others come in; then polling may be rare. */
   readonly isListening: boolean;
 

@@ -3,7 +3,7 @@ import type { Owner } from '../core/owner.js';
 import type { Placement, QueueLimits } from '../core/queue.js';
 import type { EncodedValue } from '../core/serialization/serializer.js';
 import type { TimeLimit } from '../core/time-limit.js';
-import type { NewWorkflow } from './workflow-repository.js';
+import type { CarriedContext, NewWorkflow } from './workflow-repository.js';
 
 /** A workflow taken by this executor, ready to run. */
 export interface ClaimedWorkflow {
@@ -18,6 +18,8 @@ export interface ClaimedWorkflow {
   readonly input: EncodedValue;
   /** When it is cancelled unless it has ended; null for never. */
   readonly deadline: Date | null;
+  /** What it takes along; null for nothing. */
+  readonly context: CarriedContext | null;
 }
 
 /** A queue to claim from, and how many of its workflows this executor has at work. */
@@ -78,6 +80,16 @@ export interface QueueCounts {
   readonly oldestEnqueuedAt: Date | null;
 }
 
+/** What waits on a queue, as far as it was counted. */
+export interface QueueBacklog {
+  readonly name: string;
+  readonly paused: boolean;
+  /** Up to the number asked for; in partitions up to that many more. */
+  readonly enqueued: number;
+  /** How long the one among them has waited that waits longest; null when nothing does. */
+  readonly oldestMs: number | null;
+}
+
 /** From now on, or until a moment; by the database's clock. */
 export type Delay = { readonly delayMs: number } | { readonly runAt: Date };
 
@@ -96,6 +108,7 @@ export interface Replacement extends Placement, TimeLimit {
   readonly name: string;
   readonly input: EncodedValue;
   readonly attributes?: Readonly<Record<string, unknown>>;
+  readonly context?: CarriedContext;
 }
 
 export interface QueueRepository {
@@ -133,6 +146,9 @@ export interface QueueRepository {
   setPaused(name: string, paused: boolean): Promise<boolean>;
 
   counts(name: string): Promise<QueueCounts>;
+
+  /** Of each queue the first `atMost` to be claimed; those that do not exist are left out. */
+  backlogs(names: readonly string[], atMost: number): Promise<QueueBacklog[]>;
 
   /** Of workflows that wait; returns the ids it changed. */
   setPriority(workflowIds: readonly string[], priority: number): Promise<string[]>;

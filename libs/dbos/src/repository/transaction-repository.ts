@@ -63,6 +63,9 @@ export type TransactionEnd =
   | { readonly result: 'unknown'; readonly error: unknown };
 
 export interface TransactionRepository {
+  /** How long a transaction may be open whose settings do not say it, in milliseconds. */
+  readonly timeoutMs: number;
+
   /** Runs the body in a transaction, once, and commits what it wrote together with the outcome of the step. */
   commit(
     attempt: TransactionAttempt,

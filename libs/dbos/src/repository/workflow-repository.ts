@@ -6,6 +6,9 @@ import type { Placement } from '../core/queue.js';
 import type { TerminalStatus, WorkflowStatus } from '../core/status.js';
 import type { TimeLimit } from '../core/time-limit.js';
 
+/** What a workflow takes along of where it was started, by the names of its carriers; encoded where codecs are used. */
+export type CarriedContext = Readonly<Record<string, string | EncodedValue>>;
+
 /**
  * A workflow to be started. With an executor it is PENDING and owned at epoch 1, without one it is ENQUEUED, or DELAYED
  * until its time comes.
@@ -19,6 +22,9 @@ export interface NewWorkflow extends Partial<Placement>, TimeLimit {
   readonly applicationVersion?: string;
   /** A JSON object to find the workflow by. */
   readonly attributes?: Readonly<Record<string, unknown>>;
+  readonly context?: CarriedContext;
+  /** What goes from the call to the runs, such as the trace they belong to. */
+  readonly carried?: Readonly<Record<string, string>>;
 }
 
 /**
@@ -112,7 +118,7 @@ export interface StrandedWorkflows {
     | 'the code does not match the history';
 }
 
-/** Unfinished workflows, counted by what they wait for; of each kind the oldest 10,000 at most. */
+/** Unfinished workflows, counted by what they wait for; of each kind the oldest 10,000 at most, or as many as were asked for. */
 export interface UnfinishedCounts {
   readonly pending: number;
   readonly enqueued: number;
@@ -145,6 +151,6 @@ export interface WorkflowRepository {
   /** Sends SUSPENDED workflows of these names back to ENQUEUED; a redeploy may have brought the code they need. */
   resumeSuspended(names: readonly string[], version?: string): Promise<string[]>;
 
-  /** Counts what is unfinished; `names` are those this application registers. */
-  countUnfinished(names: readonly string[]): Promise<UnfinishedCounts>;
+  /** Counts what is unfinished, of each status the oldest `atMost`; `names` are those this application registers. */
+  countUnfinished(names: readonly string[], atMost?: number): Promise<UnfinishedCounts>;
 }

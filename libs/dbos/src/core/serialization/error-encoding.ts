@@ -14,12 +14,13 @@ const UNRECORDABLE: ErrorRecord = {
 /**
  * The text to store for `thrown`, as detailed as `encode` allows. Never throws.
  * @param encode makes the text of a record; throws when it cannot
+ * @param assertStorable asked of each part, so that what cannot be kept is left out of the record
  */
 export function encodeThrown(
   thrown: unknown,
   encode: (record: unknown) => EncodedValue,
+  assertStorable: StorageCheck = (value) => void encode(value),
 ): EncodedValue {
-  const assertStorable: StorageCheck = (value) => void encode(value);
   return (
     attempt(() => encode(describeThrown(thrown, assertStorable))) ??
     attempt(() => encode(describeBriefly(thrown))) ?? {

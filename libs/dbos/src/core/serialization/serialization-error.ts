@@ -49,6 +49,39 @@ export class UnknownFormatError extends DbosError {
   }
 }
 
+/** A stored value went through a codec that this application does not have. */
+export class UnknownCodecError extends DbosError {
+  readonly code = 'DBOS_UNKNOWN_CODEC';
+
+  constructor(
+    readonly codec: string,
+    /** What the row says was done to the value. */
+    readonly format: string,
+    readonly knownCodecs: readonly string[],
+  ) {
+    super(
+      `A stored value of format "${format}" went through the codec "${codec}", which this application does not have ` +
+        `(it has ${knownCodecs.join(', ') || 'none'}). Add it to \`codecs\` of DbosModule.forRoot().`,
+    );
+  }
+}
+
+/** A stored value was encrypted with a key that this application does not have. */
+export class UnknownCodecKeyError extends DbosError {
+  readonly code = 'DBOS_UNKNOWN_CODEC_KEY';
+
+  constructor(
+    readonly codec: string,
+    readonly keyId: string,
+    readonly knownKeyIds: readonly string[],
+  ) {
+    super(
+      `A stored value needs the key "${keyId}" of the codec "${codec}", which this application does not have ` +
+        `(it has ${knownKeyIds.join(', ') || 'none'}). Add that key; only the current one writes, all of them read.`,
+    );
+  }
+}
+
 /** A stored text that its own format cannot read: damaged, edited by hand, or of a type not registered here. */
 export class UndecodableValueError extends DbosError {
   readonly code = 'DBOS_UNDECODABLE_VALUE';

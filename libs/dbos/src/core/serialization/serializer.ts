@@ -9,6 +9,7 @@ import {
   SUPERJSON_FORMAT,
 } from './format.js';
 import { DEFAULT_MAX_BYTES } from './limits.js';
+import { CodecChain, type PayloadCodec } from './payload-codec.js';
 import { isPlainJson, plainJsonSerializer } from './plain-json.js';
 import {
   UndecodableValueError,
@@ -19,14 +20,16 @@ import {
 import { isStackOverflow } from './stack-overflow.js';
 import { createSuperjsonSerializer } from './superjson-serializer.js';
 
-export type { EncodedValue, Serializer };
+export type { EncodedValue, PayloadCodec, Serializer };
 
 export interface SerializerSetOptions {
   /** Writes all values. Default: `createSuperjsonSerializer()`. */
   readonly primary?: Serializer;
   /** Read what they wrote earlier; `json` and `superjson` are always read. */
   readonly others?: readonly Serializer[];
-  /** Largest text to store, in bytes of UTF-8. Default: 16 MiB. */
+  /** What is done to every text after its serialization, in this order; see `PayloadCodec`. Default: nothing. */
+  readonly codecs?: readonly PayloadCodec[];
+  /** Largest text to store, in bytes of UTF-8, after the codecs. Default: 16 MiB. */
   readonly maxBytes?: number;
   /** May give a decoded error its class back. Asked for every error of a chain, innermost first. */
   readonly revive?: (decoded: Error) => Error;
@@ -38,12 +41,24 @@ export class SerializerSet {
   private readonly readers: ReadonlyMap<string, Serializer>;
   private readonly maxBytes: number;
   private readonly revive: (decoded: Error) => Error;
+  private readonly codecs: CodecChain;
 
-  constructor(options: SerializerSetOptions = {}) {
+  /** @throws InvalidArgumentError */
+  constructor(private readonly options: SerializerSetOptions = {}) {
     this.primary = options.primary ?? createSuperjsonSerializer();
     this.readers = readersByName([this.primary, ...(options.others ?? [])]);
     this.maxBytes = checkedLimit(options.maxBytes ?? DEFAULT_MAX_BYTES);
     this.revive = options.revive ?? ((decoded) => decoded);
+    this.codecs = new CodecChain(options.codecs ?? []);
+  }
+
+  /** The same with these codecs. @throws InvalidArgumentError when it has codecs already */
+  withCodecs(codecs: readonly PayloadCodec[]): SerializerSet {
+    if (!this.codecs.isEmpty)
+      throw new InvalidArgumentError(
+        'codecs are given twice: to the SerializerSet and beside it. Give them once.',
+      );
+    return new SerializerSet({ ...this.options, codecs });
   }
 
   /**
@@ -53,28 +68,68 @@ export class SerializerSet {
    * @throws UnserializableValueError | ValueTooLargeError
    */
   encode(value: unknown, root = 'value'): EncodedValue {
-    const plain = this.primary.acceptsPlainJson === true && isPlainJson(value);
-    const serializer = plain ? plainJsonSerializer : this.primary;
-    const text = this.serializedBy(serializer, value, root);
-    this.assertSize(text, root);
-    return { text, format: serializer.name };
+    const serialized = this.serialized(value, root);
+    const stored = this.codecs.isEmpty ? serialized : this.codecs.seal(serialized, root);
+    this.assertSize(stored.text, root);
+    return stored;
   }
 
-  /** @throws UnknownFormatError | UndecodableValueError */
-  decode({ text, format }: EncodedValue): unknown {
+  /** A text of another kind than values, through the codecs. @throws UnserializableValueError, ValueTooLargeError */
+  seal(value: EncodedValue, root: string): EncodedValue {
+    const stored = this.codecs.seal(value, root);
+    this.assertSize(stored.text, root);
+    return stored;
+  }
+
+  /**
+   * What `seal` was given.
+   * @throws UnknownCodecError, UnknownCodecKeyError, UndecodableValueError
+   */
+  open(stored: EncodedValue): EncodedValue {
+    return this.codecs.openUntil(stored, (format) => this.readers.has(format));
+  }
+
+  get hasCodecs(): boolean {
+    return !this.codecs.isEmpty;
+  }
+
+  /** Whether one text went the same way as the other and comes from the same: an encryption makes each look new. */
+  isSame(stored: EncodedValue, fresh: EncodedValue): boolean {
+    if (stored.format !== fresh.format) return false;
+    if (stored.text === fresh.text) return true;
+    try {
+      return this.open(stored).text === this.open(fresh).text;
+    } catch {
+      return false; // what stands cannot be read
+    }
+  }
+
+  private serialized(value: unknown, root: string): EncodedValue {
+    const plain = this.primary.acceptsPlainJson === true && isPlainJson(value);
+    const serializer = plain ? plainJsonSerializer : this.primary;
+    return { text: this.serializedBy(serializer, value, root), format: serializer.name };
+  }
+
+  /** @throws UnknownFormatError | UnknownCodecError | UnknownCodecKeyError | UndecodableValueError */
+  decode(stored: EncodedValue): unknown {
+    const known = this.readers.get(stored.format);
+    return known ? deserialized(known, stored.text) : this.decodeOpened(this.open(stored));
+  }
+
+  private decodeOpened({ text, format }: EncodedValue): unknown {
     const serializer = this.readers.get(format);
     if (!serializer) throw new UnknownFormatError(format, [...this.readers.keys()]);
-    try {
-      return serializer.deserialize(text);
-    } catch (error) {
-      if (error instanceof UndecodableValueError) throw error;
-      throw new UndecodableValueError(format, 'its serializer failed', { cause: error });
-    }
+    return deserialized(serializer, text);
   }
 
   /** The text to store for whatever was thrown. Never throws: an error that cannot be recorded would be lost. */
   encodeError(thrown: unknown): EncodedValue {
-    return encodeThrown(thrown, (record) => this.encode(record, 'error'));
+    return encodeThrown(
+      thrown,
+      (record) => this.encode(record, 'error'),
+      // Of each part, so without the codecs.
+      (part) => this.assertSize(this.serialized(part, 'error').text, 'error'),
+    );
   }
 
   /**
@@ -129,12 +184,26 @@ export class SerializerSet {
   }
 }
 
+function deserialized(serializer: Serializer, text: string): unknown {
+  try {
+    return serializer.deserialize(text);
+  } catch (error) {
+    if (error instanceof UndecodableValueError) throw error;
+    throw new UndecodableValueError(serializer.name, 'its serializer failed', { cause: error });
+  }
+}
+
 function readersByName(configured: readonly Serializer[]): ReadonlyMap<string, Serializer> {
   const readers = new Map([[PLAIN_JSON_FORMAT, plainJsonSerializer]]);
   for (const serializer of configured) {
     if (typeof serializer.name !== 'string' || serializer.name === '') {
       throw new InvalidArgumentError(
         'A serializer needs a name: it is stored on every row that it writes.',
+      );
+    }
+    if (serializer.name.includes('+')) {
+      throw new InvalidArgumentError(
+        `The serializer name "${serializer.name}" must be one without "+", which names codecs in a format.`,
       );
     }
     if (readers.has(serializer.name)) {

@@ -343,17 +343,18 @@ BEGIN
     END IF;
   END IF;
 
-  INSERT INTO dbos.workflows AS w (id, name, status, parent_id, application_version, attributes, serialization,
-                                   input, queue, wake_at, debounce_key, debounce_until)
+  INSERT INTO dbos.workflows AS w (id, name, status, parent_id, application_version, attributes, context,
+                                   serialization, input, queue, wake_at, debounce_key, debounce_until)
   SELECT given.id, given.name, 'DELAYED', given.parent_id, given.application_version, given.attributes,
-         given.serialization, given.input, given.queue,
+         given.context, given.serialization, given.input, given.queue,
          now() + least(period_ms, max_wait_ms) * interval '1 millisecond', given.debounce_key,
          now() + max_wait_ms * interval '1 millisecond'
     FROM json_to_record(workflow) AS given(
-           id text, name text, parent_id text, application_version text, attributes jsonb, serialization text,
-           input text, queue text, debounce_key text)
+           id text, name text, parent_id text, application_version text, attributes jsonb, context jsonb,
+           serialization text, input text, queue text, debounce_key text)
       ON CONFLICT (name, debounce_key) WHERE debounce_key IS NOT NULL AND status = 'DELAYED' DO UPDATE
      SET input = EXCLUDED.input, serialization = EXCLUDED.serialization, attributes = EXCLUDED.attributes,
+         context = EXCLUDED.context,
          wake_at = least(now() + period_ms * interval '1 millisecond', w.debounce_until), updated_at = now()
   RETURNING w.id INTO id;
 

@@ -65,11 +65,12 @@ BEGIN
            nextval('dbos.workflows_seq_seq') AS seq, (given.parent_id = ANY (stopped)) IS TRUE AS is_stopped
       FROM json_to_recordset(workflows) AS given(
              id text, name text, executor_id text, parent_id text, application_version text, attributes jsonb,
+             context jsonb,
              serialization text, input text, queue text, priority integer, partition_key text, deduplication_id text,
              delay_ms float8, run_at timestamptz, timeout_ms float8, deadline timestamptz)
   ), created AS ( -- in the order of the keys, so that two batches cannot wait for each other
     INSERT INTO dbos.workflows AS w (id, seq, name, status, executor_id, epoch, parent_id, application_version,
-                                     attributes, serialization, input, queue, priority, partition_key,
+                                     attributes, context, serialization, input, queue, priority, partition_key,
                                      deduplication_id, wake_at, started_at, timeout_ms, deadline, cancel_reason,
                                      completed_at)
            OVERRIDING SYSTEM VALUE
@@ -80,7 +81,7 @@ BEGIN
                 ELSE 'ENQUEUED' END,
            CASE WHEN NOT given.is_stopped THEN given.executor_id END,
            CASE WHEN given.executor_id IS NULL OR given.is_stopped THEN 0 ELSE 1 END, given.parent_id,
-           given.application_version, given.attributes, given.serialization, given.input, given.queue,
+           given.application_version, given.attributes, given.context, given.serialization, given.input, given.queue,
            coalesce(given.priority, 0), given.partition_key, given.deduplication_id,
            CASE WHEN given.wake_at > now() THEN given.wake_at END,
            CASE WHEN given.executor_id IS NOT NULL THEN now() END, given.timeout_ms, given.deadline,
@@ -120,7 +121,7 @@ $$;
 CREATE FUNCTION dbos.take_over(chosen text[], claimer text, moment timestamptz)
 RETURNS TABLE (id text, name text, epoch integer, recovery_attempts integer, failures integer, queue text,
                serialization text, input text, again_in_ms float8, contended text[], left_due text[],
-               deadline timestamptz)
+               deadline timestamptz, context jsonb)
 LANGUAGE plpgsql
 AS $$
 #variable_conflict use_column
@@ -135,7 +136,8 @@ BEGIN
     RETURNING w.*
   )
   SELECT claimed.id, claimed.name, claimed.epoch, claimed.recovery_attempts, claimed.failures, claimed.queue,
-         claimed.serialization, claimed.input, NULL::float8, NULL::text[], NULL::text[], claimed.deadline
+         claimed.serialization, claimed.input, NULL::float8, NULL::text[], NULL::text[], claimed.deadline,
+         claimed.context
     FROM claimed
    ORDER BY claimed.priority, claimed.seq;
 END
@@ -161,7 +163,7 @@ CREATE FUNCTION dbos.claim_workflows(
 )
 RETURNS TABLE (id text, name text, epoch integer, recovery_attempts integer, failures integer, queue text,
                serialization text, input text, again_in_ms float8, contended text[], left_due text[],
-               deadline timestamptz)
+               deadline timestamptz, context jsonb)
 LANGUAGE plpgsql
 SET enable_seqscan = off
 SET enable_hashjoin = off
@@ -326,7 +328,7 @@ BEGIN
                       ARRAY(SELECT DISTINCT coalesce(w.queue, '')
                               FROM dbos.workflows w
                              WHERE w.id = ANY (awake) AND w.status = 'ENQUEUED'),
-                      NULL::timestamptz;
+                      NULL::timestamptz, NULL::jsonb;
 END
 $$;
 
@@ -603,11 +605,11 @@ BEGIN
     END IF;
 
     -- The epoch makes the first run of a fork read its history.
-    INSERT INTO dbos.workflows AS w (id, name, status, epoch, application_version, attributes, serialization, input, queue,
-                                     priority, partition_key, timeout_ms, deadline, forked_from)
+    INSERT INTO dbos.workflows AS w (id, name, status, epoch, application_version, attributes, context, serialization, input,
+                                     queue, priority, partition_key, timeout_ms, deadline, forked_from)
     VALUES (line.id, origin.name, 'ENQUEUED', CASE WHEN first = 0 THEN 0 ELSE 1 END,
-            coalesce(line.application_version, origin.application_version), origin.attributes, origin.serialization,
-            origin.input,
+            coalesce(line.application_version, origin.application_version), origin.attributes, origin.context,
+            origin.serialization, origin.input,
             CASE WHEN line.placement IS NULL THEN origin.queue ELSE line.placement->>'queue' END,
             coalesce((line.placement->>'priority')::integer, origin.priority),
             CASE WHEN line.placement IS NULL THEN origin.partition_key ELSE line.placement->>'partition_key' END,

@@ -7,7 +7,8 @@
 -- Writes one new workflow; see `start_workflows`.
 CREATE FUNCTION dbos.start_workflows_of_one(
   new_id text, new_name text, executor text, parent text, version text, new_attributes jsonb, format text,
-  arguments text, on_queue text, rank integer, part text, deduplication text, delay_ms float8, run_at timestamptz
+  arguments text, on_queue text, rank integer, part text, deduplication text, delay_ms float8, run_at timestamptz,
+  new_context jsonb
 )
 RETURNS TABLE (asked text, id text, name text, status text, executor_id text, epoch integer)
 LANGUAGE plpgsql
@@ -18,11 +19,11 @@ DECLARE
   due CONSTANT timestamptz := coalesce(run_at, now() + delay_ms * interval '1 millisecond');
 BEGIN
   INSERT INTO dbos.workflows (id, name, status, executor_id, epoch, parent_id, application_version, attributes,
-                              serialization, input, queue, priority, partition_key, deduplication_id, wake_at,
+                              context, serialization, input, queue, priority, partition_key, deduplication_id, wake_at,
                               started_at)
   VALUES (new_id, new_name,
           CASE WHEN executor IS NOT NULL THEN 'PENDING' WHEN due > now() THEN 'DELAYED' ELSE 'ENQUEUED' END,
-          executor, CASE WHEN executor IS NULL THEN 0 ELSE 1 END, parent, version, new_attributes, format, arguments,
+          executor, CASE WHEN executor IS NULL THEN 0 ELSE 1 END, parent, version, new_attributes, new_context, format, arguments,
           on_queue, coalesce(rank, 0), part, deduplication, CASE WHEN due > now() THEN due END,
           CASE WHEN executor IS NOT NULL THEN now() END)
       ON CONFLICT DO NOTHING;
