@@ -129,6 +129,7 @@ const claim = ({ repository, unique }: Stage, limit: number, queues: readonly st
   repository.queues.claim({
     executorId: unique(),
     names: ['Name 0', 'Name 1'],
+    versions: ['v1'],
     queues: queues.map((queue) => ({ queue, running: 0 })),
     limit,
     validForMs: 10_000,

@@ -113,6 +113,10 @@ async function carryOut(engine: Engine, call: ChildCall): Promise<unknown> {
       return points.goOnFrom(call.point);
     case 'cancel':
       return engine.cancel(call.workflowIds);
+    case 'setVersion':
+      return engine.control.setVersion({ applicationVersion: call.from }, call.to, { by: 'ada' });
+    case 'recovery':
+      return engine.recovery();
     case 'goOn':
       return engine.resume(call.workflowIds);
     case 'fork':

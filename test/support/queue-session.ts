@@ -20,6 +20,7 @@ export const NAME = 'Packing';
 export type WaitingWorkflow = Pick<EnqueueOptions, 'priority' | 'partitionKey'> & {
   readonly id: string;
   readonly name?: string;
+  readonly applicationVersion?: string;
 };
 
 export interface ClaimOptions {
@@ -28,6 +29,7 @@ export interface ClaimOptions {
   readonly limit?: number;
   readonly executorId?: string;
   readonly names?: readonly string[];
+  readonly versions?: readonly string[];
   readonly expiresAt?: Date;
 }
 
@@ -100,6 +102,7 @@ export class QueueSession {
     return this.queues.claim({
       executorId: `session ${this.pid}`,
       names: [NAME],
+      versions: ['v1'],
       limit: 100,
       validForMs: VALID_MS,
       expiresAt: new Date(Date.now() + VALID_MS),

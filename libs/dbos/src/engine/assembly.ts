@@ -209,10 +209,10 @@ function commonParts(
   repository: CheckpointRepository,
   dispatcher: () => Dispatcher,
 ) {
-  const { identity, applicationVersion, clock, random, logger } = options;
+  const { identity, version, clock, random, logger } = options;
   return {
     identity,
-    applicationVersion,
+    version,
     clock,
     random,
     logger,
@@ -230,7 +230,7 @@ function commonParts(
     lease: new Lease(clock, options.leaseMs),
     time: new DatabaseTime(clock),
     recovery: new RecoveryLog(),
-    diagnostics: new Diagnostics({ identity, applicationVersion }),
+    diagnostics: new Diagnostics({ identity, version }),
   };
 }
 

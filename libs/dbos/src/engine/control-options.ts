@@ -3,7 +3,7 @@ import { InvalidArgumentError } from '../core/errors.js';
 import { assertIdentifier } from '../core/identifiers.js';
 import { placementOn } from '../core/queue.js';
 import type { TimeLimitOptions } from '../core/time-limit.js';
-import type { Asked, Family, Place } from '../repository/control-repository.js';
+import type { Asked, Family, Place, VersionFilter } from '../repository/control-repository.js';
 import type { QueueRegistry } from './queue-registry.js';
 
 /** One id, or many: those are one statement. At most 10,000. */
@@ -65,6 +65,18 @@ export function checkedIds(workflowIds: WorkflowIds): readonly string[] {
   }
   ids.forEach((id) => assertIdentifier('A workflow id', id));
   return ids as readonly string[];
+}
+
+/** @throws InvalidArgumentError */
+export function versionTarget(
+  target: WorkflowIds | VersionFilter,
+): readonly string[] | VersionFilter {
+  if (typeof target === 'string' || Array.isArray(target)) return checkedIds(target);
+  const { applicationVersion, name } = target as VersionFilter;
+  return {
+    applicationVersion: assertIdentifier('applicationVersion', applicationVersion),
+    ...(name !== undefined && { name: assertIdentifier('A workflow name', name) }),
+  };
 }
 
 /** @throws InvalidArgumentError */

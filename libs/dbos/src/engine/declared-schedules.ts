@@ -42,7 +42,7 @@ export class DeclaredSchedules {
           "@Scheduled('…', { name: '…' }).",
       );
     }
-    this.parts.registry.get(spec.workflow);
+    this.parts.registry.newest(spec.workflow);
     this.declared.set(name, { ...defineSchedule(spec, this.parts.codec.serializers), origin });
   }
 

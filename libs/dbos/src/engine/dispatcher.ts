@@ -6,6 +6,7 @@ import type { Clock } from '../core/clock.js';
 import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
 import type { ClaimAnswer, ClaimedWorkflow } from '../repository/queue-repository.js';
 import type { StepRecord } from '../repository/step-repository.js';
+import type { ApplicationVersion } from './application-version.js';
 import type { DatabaseTime } from './database-time.js';
 import type { Executor } from './executor.js';
 import type { ExecutorIdentity } from './executor-identity.js';
@@ -33,6 +34,7 @@ const CLOCK_MARGIN_MS = 500;
 
 export interface DispatcherParts {
   readonly identity: ExecutorIdentity;
+  readonly version: ApplicationVersion;
   readonly lease: Lease;
   readonly time: DatabaseTime;
   readonly clock: Clock;
@@ -254,11 +256,12 @@ export class Dispatcher extends Loop {
   }
 
   private async claim(executorId: string, limit: number): Promise<ClaimAnswer> {
-    const { repository, registry, queues, time, clock } = this.parts;
+    const { repository, registry, version, queues, time, clock } = this.parts;
     try {
       return await repository.queues.claim({
         executorId,
         names: registry.names(),
+        versions: version.runnable,
         queues: queues.listening(),
         limit,
         validForMs: CLAIM_VALID_MS,

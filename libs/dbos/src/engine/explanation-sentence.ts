@@ -67,12 +67,14 @@ export function sentenceOf<Kind extends WorkflowReason['kind']>(
   return `Workflow "${subject.workflowId}" (${subject.name}) ${sentence(reason, subject)}.`;
 }
 
-function missing({ missing: what, queue }: Reason<'no-executor'>, name: string): string {
+function missing({ missing: what, queue, version }: Reason<'no-executor'>, name: string): string {
   switch (what) {
     case 'executor':
       return 'no process is alive that runs workflows';
     case 'workflow':
       return `no live executor registers "${name}"`;
+    case 'version':
+      return `no live executor that registers "${name}" may run version "${version ?? ''}" of the application`;
     case 'queue':
       return `no live executor that registers "${name}" listens to queue "${queue ?? ''}"`;
     default:

@@ -6,11 +6,12 @@ import { ScheduleNotFoundError } from '../core/schedule-errors.js';
 import { Timetable, type TickRange } from '../core/schedule-timetable.js';
 import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
 import type { ScheduleRecord } from '../repository/schedule-repository.js';
+import type { ApplicationVersion } from './application-version.js';
 import type { OutcomeCodec } from './outcome.js';
 import { occurrence, scheduledRuns, type Occurrence } from './scheduled-runs.js';
 
 export interface ScheduleRunsParts {
-  readonly applicationVersion: string | undefined;
+  readonly version: ApplicationVersion;
   readonly repository: CheckpointRepository;
   readonly codec: OutcomeCodec;
   readonly onEnqueued: (queue: string | null) => void;
@@ -56,10 +57,14 @@ export class ScheduleRuns {
     schedule: ScheduleRecord,
     occurrences: readonly Occurrence[],
   ): Promise<void> {
-    const { repository, codec, applicationVersion, onEnqueued } = this.parts;
+    const { repository, codec, version, onEnqueued } = this.parts;
     const { name } = schedule;
     const runs = scheduledRuns(schedule, occurrences, codec.serializers);
-    const isThere = await repository.schedules.enqueue({ name, runs, applicationVersion });
+    const isThere = await repository.schedules.enqueue({
+      name,
+      runs,
+      applicationVersion: version.own,
+    });
     if (!isThere) throw new ScheduleNotFoundError(name);
     onEnqueued(schedule.definition.queue);
   }

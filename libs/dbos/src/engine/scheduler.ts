@@ -5,6 +5,7 @@ import type { Logger } from '../core/logger.js';
 import { loggable } from '../core/redaction.js';
 import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
 import type { DueSchedule } from '../repository/schedule-repository.js';
+import type { ApplicationVersion } from './application-version.js';
 import { planFirings, type PlannedFiring } from './firings.js';
 import { Loop } from './loop.js';
 import type { OutcomeCodec } from './outcome.js';
@@ -18,7 +19,7 @@ const RETRY_MS = 1_000;
 const MAX_DUE = 100;
 
 export interface SchedulerParts {
-  readonly applicationVersion: string | undefined;
+  readonly version: ApplicationVersion;
   readonly repository: CheckpointRepository;
   readonly registry: WorkflowRegistry;
   readonly codec: OutcomeCodec;
@@ -58,11 +59,11 @@ export class Scheduler extends Loop {
 
   /** Returns the pause until the next look. */
   private async fire(due: readonly DueSchedule[], databaseNow: Date): Promise<number> {
-    const { repository, codec, applicationVersion } = this.parts;
+    const { repository, codec, version } = this.parts;
     const { firings, failures } = planFirings(due, databaseNow, codec.serializers);
     for (const { name, error } of failures) this.leaveToOthers(name, error);
     if (firings.length === 0) return 0;
-    const moved = await repository.schedules.fire(firings, applicationVersion);
+    const moved = await repository.schedules.fire(firings, version.own);
     if (moved.length === 0) return RETRY_MS;
     this.fired(firings.filter(({ name }) => moved.includes(name)));
     return 0;
