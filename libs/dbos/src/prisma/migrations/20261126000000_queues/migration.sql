@@ -10,12 +10,11 @@ ALTER TABLE dbos.workflows
   ADD COLUMN debounce_until   timestamptz,                        -- the latest moment to which they may put it off
   ADD COLUMN context          jsonb;                              -- what it takes along, by the names of carriers
 
--- What waits, in the order in which it is claimed. A row is in one of the two. By version first: what other versions of the
--- application have waiting is not walked through by claims that may not take it.
+-- What waits, in the order in which it is claimed. A row is in one of the two.
 DROP INDEX dbos.workflows_enqueued_idx;
-CREATE INDEX workflows_enqueued_idx ON dbos.workflows (queue, coalesce(application_version, ''), priority, seq)
+CREATE INDEX workflows_enqueued_idx ON dbos.workflows (queue, priority, seq)
   WHERE status = 'ENQUEUED' AND partition_key IS NULL;
-CREATE INDEX workflows_partition_idx ON dbos.workflows (queue, partition_key, coalesce(application_version, ''), priority, seq)
+CREATE INDEX workflows_partition_idx ON dbos.workflows (queue, partition_key, priority, seq)
   WHERE status = 'ENQUEUED' AND partition_key IS NOT NULL;
 
 -- The same as before, but for a condition on the column that stands in the statements they are for and in no others: while

@@ -192,9 +192,7 @@ RETURN (
 --
 -- Without bitmaps, for they give up the order of an index: where the planner believes that next to nothing waits, reading
 -- all of it and sorting it looks as cheap as its first row.
-CREATE FUNCTION dbos.choose_of_partitions(
-  settings dbos.queues, names text[], versions text[], at_most integer, moment timestamptz
-)
+CREATE FUNCTION dbos.choose_of_partitions(settings dbos.queues, names text[], at_most integer, moment timestamptz)
 RETURNS text[]
 LANGUAGE plpgsql
 SET enable_seqscan = off
@@ -244,17 +242,11 @@ BEGIN
                                      AND c.claimed_at > since) END) AS free
         FROM part
        CROSS JOIN LATERAL (
-               SELECT ahead.priority, ahead.seq
-                 FROM unnest(versions) AS lane(version)
-                CROSS JOIN LATERAL (
-                        SELECT w.priority, w.seq
-                          FROM dbos.workflows w
-                         WHERE w.status = 'ENQUEUED' AND w.partition_key = part.partition_key
-                           AND w.queue = settings.name AND coalesce(w.application_version, '') = lane.version
-                           AND w.name = ANY (names)
-                         ORDER BY w.priority, w.seq
-                         LIMIT 1) AS ahead
-                ORDER BY ahead.priority, ahead.seq
+               SELECT w.priority, w.seq
+                 FROM dbos.workflows w
+                WHERE w.status = 'ENQUEUED' AND w.partition_key = part.partition_key AND w.queue = settings.name
+                  AND w.name = ANY (names)
+                ORDER BY w.priority, w.seq
                 LIMIT 1) AS head
        WHERE part.partition_key IS NOT NULL
     ), foremost AS MATERIALIZED ( -- whose first comes after those of so many others has none among the first so many
@@ -267,17 +259,11 @@ BEGIN
     SELECT waiting.id
       FROM foremost
      CROSS JOIN LATERAL (
-             SELECT ahead.id, ahead.priority, ahead.seq
-               FROM unnest(versions) AS lane(version)
-              CROSS JOIN LATERAL (
-                      SELECT w.id, w.priority, w.seq
-                        FROM dbos.workflows w
-                       WHERE w.status = 'ENQUEUED' AND w.partition_key = foremost.partition_key
-                         AND w.queue = settings.name AND coalesce(w.application_version, '') = lane.version
-                         AND w.name = ANY (names)
-                       ORDER BY w.priority, w.seq
-                       LIMIT least(foremost.free, at_most - foremost.place + 1)) AS ahead
-              ORDER BY ahead.priority, ahead.seq
+             SELECT w.id, w.priority, w.seq
+               FROM dbos.workflows w
+              WHERE w.status = 'ENQUEUED' AND w.partition_key = foremost.partition_key AND w.queue = settings.name
+                AND w.name = ANY (names)
+              ORDER BY w.priority, w.seq
               LIMIT least(foremost.free, at_most - foremost.place + 1)) AS waiting
      ORDER BY waiting.priority, waiting.seq
      LIMIT at_most);

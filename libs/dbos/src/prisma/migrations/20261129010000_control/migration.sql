@@ -148,9 +148,6 @@ $$;
 -- anything), which queues hold back more than their limits let out now, and of which ('': none) something has become due
 -- and was not taken.
 --
--- `versions` are those of the application that this executor may run, its own first. What has no version is for the latest
--- that is alive. Each is a lane of its own in the index: what waits for others costs nothing.
---
 -- `listening` names the queues to claim from, in order of preference, and what this executor has of each at work.
 --
 -- Exact limits. Claims on a queue with a limit that processes share take turns before anything is counted, and every
@@ -159,7 +156,7 @@ $$;
 --
 -- Windows of rate limits are kept a little longer than asked for, for a body begins a moment after its claim.
 CREATE FUNCTION dbos.claim_workflows(
-  claimer text, names text[], versions text[], listening json, at_most integer, expires_at timestamptz
+  claimer text, names text[], listening json, at_most integer, expires_at timestamptz
 )
 RETURNS TABLE (id text, name text, epoch integer, recovery_attempts integer, failures integer, queue text,
                serialization text, input text, again_in_ms float8, contended text[], left_due text[],
@@ -176,7 +173,6 @@ AS $$
 DECLARE
   soon CONSTANT float8 := 10;
   room integer := at_most;
-  lanes text[] := versions; -- '': without a version
   free integer;
   chosen text[];
   awake text[]; -- what became due
@@ -241,24 +237,14 @@ BEGIN
     RETURN;
   END IF;
 
-  IF dbos.is_latest_version(versions[1]) THEN
-    lanes := array_append(lanes, '');
-  END IF;
-
   -- On no queue: what was recovered, woken, or started where there was no slot.
   chosen := ARRAY(
-    SELECT ahead.id
-      FROM unnest(lanes) AS lane(version)
-     CROSS JOIN LATERAL (
-             SELECT w.id, w.priority, w.seq
-               FROM dbos.workflows w
-              WHERE w.status = 'ENQUEUED' AND w.partition_key IS NULL AND w.queue IS NULL
-                AND coalesce(w.application_version, '') = lane.version AND w.name = ANY (names)
-              ORDER BY w.priority, w.seq
-              LIMIT room
-                FOR NO KEY UPDATE SKIP LOCKED) AS ahead
-     ORDER BY ahead.priority, ahead.seq
-     LIMIT room);
+    SELECT w.id
+      FROM dbos.workflows w
+     WHERE w.status = 'ENQUEUED' AND w.partition_key IS NULL AND w.queue IS NULL AND w.name = ANY (names)
+     ORDER BY w.priority, w.seq
+     LIMIT room
+       FOR NO KEY UPDATE SKIP LOCKED);
   RETURN QUERY SELECT * FROM dbos.take_over(chosen, claimer, clock_timestamp());
   room := room - cardinality(chosen);
 
@@ -291,20 +277,14 @@ BEGIN
                                           AND c.claimed_at > since) END);
 
     chosen := ARRAY(
-      SELECT ahead.id
-        FROM unnest(lanes) AS lane(version)
-       CROSS JOIN LATERAL (
-               SELECT w.id, w.priority, w.seq
-                 FROM dbos.workflows w
-                WHERE w.status = 'ENQUEUED' AND w.partition_key IS NULL AND w.queue = line.queue
-                  AND coalesce(w.application_version, '') = lane.version AND w.name = ANY (names)
-                ORDER BY w.priority, w.seq
-                LIMIT greatest(free, 0)
-                  FOR NO KEY UPDATE SKIP LOCKED) AS ahead
-       ORDER BY ahead.priority, ahead.seq
-       LIMIT greatest(free, 0));
+      SELECT w.id
+        FROM dbos.workflows w
+       WHERE w.status = 'ENQUEUED' AND w.partition_key IS NULL AND w.queue = line.queue AND w.name = ANY (names)
+       ORDER BY w.priority, w.seq
+       LIMIT greatest(free, 0)
+         FOR NO KEY UPDATE SKIP LOCKED);
     IF free > cardinality(chosen) THEN
-      chosen := chosen || dbos.choose_of_partitions(settings, names, lanes, free - cardinality(chosen), moment);
+      chosen := chosen || dbos.choose_of_partitions(settings, names, free - cardinality(chosen), moment);
     END IF;
 
     IF cardinality(chosen) > 0 AND settings.rate_limit IS NOT NULL THEN

@@ -46,7 +46,6 @@ BEGIN
 
   SELECT coalesce(json_agg(json_build_object(
            'id', e.id, 'workflows', e.workflow_names, 'queues', e.queues,
-           'versions', dbos.versions_of(e),
            'atWork', CASE WHEN w.queue IS NOT NULL THEN (
                        SELECT count(*)
                          FROM (SELECT FROM dbos.workflows other
