@@ -36,6 +36,7 @@ import { Sender } from './sender.js';
 import { Sleeper } from './sleep.js';
 import { Slots } from './slots.js';
 import { Starter } from './starter.js';
+import { Stranded } from './stranded.js';
 import { readStatuses, type StatusWatch } from './status-reader.js';
 import { Streams } from './streams.js';
 import { Watch } from './watch.js';
@@ -117,6 +118,7 @@ export function dutiesOf(assembly: Assembly): Loop[] {
 }
 
 interface Members {
+  readonly stranded: Stranded;
   readonly recoveryLoop: Recovery;
   readonly membership: Membership;
 }
@@ -131,7 +133,11 @@ function membersWith(
   polled: Omit<LoopSettings, 'name'>,
 ): Members {
   const { executor, dispatcher, deadlines, notifier } = parts;
-  const recoveryLoop = new Recovery({ ...parts, onRequeued: () => dispatcher.stirred() }, polled);
+  const stranded = new Stranded(parts);
+  const recoveryLoop = new Recovery(
+    { ...parts, stranded, onRequeued: () => dispatcher.stirred() },
+    polled,
+  );
   const membership = new Membership(
     {
       ...parts,
@@ -143,7 +149,7 @@ function membersWith(
   );
   // Whoever hears of others, or hears nothing any more, shows itself alive: its lock alone says so no longer.
   notifier.subscribe('executor', () => membership.wake());
-  return { recoveryLoop, membership };
+  return { stranded, recoveryLoop, membership };
 }
 
 interface Endings {

@@ -35,6 +35,8 @@ export type ResumeOptions = PlaceOptions;
 export interface RestartOptions extends PlaceOptions, TimeLimitOptions {
   /** Of the new workflow; the same again attaches to it. Default: a random UUID. */
   readonly workflowId?: string;
+  /** The version of the application that runs it. Default: this process's; where it has none, that of the old one. */
+  readonly applicationVersion?: string;
 }
 
 export interface ForkOptions extends RestartOptions {

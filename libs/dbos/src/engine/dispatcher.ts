@@ -56,6 +56,7 @@ interface SentClaim {
   readonly executorId: string;
   readonly limit: number;
   readonly offers: ReadonlySet<string>;
+  readonly expectations: Map<string, string>;
 }
 
 export class Dispatcher extends Loop {
@@ -75,6 +76,8 @@ export class Dispatcher extends Loop {
   private readonly freed = new Set<string>();
   /** Queues (empty: none) on which something was put here, and which others have not been told of. */
   private offers = new Set<string>();
+  /** Workflows that the next claim may find, and their queues: of a version that need not be ours. */
+  private expectations = new Map<string, string>();
   /** When something that is delayed is due next, as far as is known here (monotonic). */
   private nextDueAt = Number.POSITIVE_INFINITY;
   private halted = false;
@@ -122,6 +125,12 @@ export class Dispatcher extends Loop {
     this.wake();
   }
 
+  /** This workflow waits, and who knows of which version it is: others are told unless the next claim brings it here. */
+  expected(workflowId: string, queue = ''): void {
+    this.expectations.set(workflowId, queue);
+    this.offered(queue);
+  }
+
   /** Something becomes claimable after this long: it is to be looked for then, or told of where there is no slot. */
   dueWithin(ms: number): void {
     this.nextDueAt = Math.min(this.nextDueAt, this.parts.clock.monotonic() + ms);
@@ -157,26 +166,28 @@ export class Dispatcher extends Loop {
     this.starved = limit === 0;
     if (this.starved) return this.leaveToOthers();
     const executorId = this.parts.identity.id;
-    const offers = this.takeOffers(); // what is put there while the claim is under way is for the next one
+    const [offers, expectations] = this.takeOffers(); // what comes while the claim is under way is for the next one
     this.freed.clear();
     this.nextDueAt = Number.POSITIVE_INFINITY;
     const answer = await this.claim(executorId, limit).catch((error: unknown) => {
       for (const queue of offers) this.offers.add(queue);
+      for (const [id, queue] of expectations) this.expectations.set(id, queue);
       throw error;
     });
     if (this.halted) return this.giveBack(answer.claimed);
-    return this.goOnFrom(answer, { executorId, limit, offers });
+    return this.goOnFrom(answer, { executorId, limit, offers, expectations });
   }
 
   private async goOnFrom(
     { claimed, againInMs, heldBack, leftDue }: ClaimAnswer,
-    { executorId, limit, offers }: SentClaim,
+    { executorId, limit, offers, expectations }: SentClaim,
   ): Promise<number | undefined> {
     this.heldBack = new Set(heldBack);
     this.starved = claimed.length === limit;
     const isTooMuch = (queue: string): boolean =>
       this.starved || this.heldBack.has(queue) || !this.hears(queue);
-    this.passOn([...[...offers].filter(isTooMuch), ...leftDue]);
+    for (const { id } of claimed) expectations.delete(id);
+    this.passOn([...[...offers].filter(isTooMuch), ...expectations.values(), ...leftDue]);
     await this.dispatch(executorId, claimed);
     if (this.starved || heldBack.some((queue) => this.freed.has(queue))) return 0;
     this.parts.recovery.queueDrained();
@@ -186,7 +197,7 @@ export class Dispatcher extends Loop {
 
   /** There is no slot: whatever waits, or becomes due now, is for others. */
   private leaveToOthers(): number | undefined {
-    this.passOn(this.takeOffers());
+    this.passOn(this.takeOffers()[0]);
     const dueInMs = this.nextDueAt - this.parts.clock.monotonic();
     if (dueInMs > 0) {
       this.wakeWithin(dueInMs);
@@ -210,10 +221,11 @@ export class Dispatcher extends Loop {
     this.parts.notifier.notify('work');
   }
 
-  private takeOffers(): ReadonlySet<string> {
-    const { offers } = this;
+  private takeOffers(): [ReadonlySet<string>, Map<string, string>] {
+    const { offers, expectations } = this;
     this.offers = new Set();
-    return offers;
+    this.expectations = new Map();
+    return [offers, expectations];
   }
 
   private passOn(queues: Iterable<string>): void {

@@ -79,7 +79,8 @@ export class Engine {
     this.queues = new Queues(parts);
     this.control = new Control(parts);
     this.forks = new Forks(parts);
-    const onEnqueued = (queue: string | null): void => dispatcher.offered(queue ?? undefined);
+    const onEnqueued = (workflowId: string, queue: string | null): void =>
+      dispatcher.expected(workflowId, queue ?? undefined);
     this.schedules = new Schedules({ ...common, onEnqueued });
     this.inspection = new Inspection(parts);
     this.health = new EngineHealth({
@@ -219,7 +220,7 @@ export class Engine {
       registry.names(),
       common.version.own,
     );
-    const unfinished = await repository.workflows.countUnfinished(registry.names());
+    const unfinished = await this.parts.stranded.look();
     common.recovery.requeued([]);
     options.logger.log('Workflow engine launched', {
       executorId: this.executorId,
@@ -228,7 +229,6 @@ export class Engine {
       unfinished: unfinished.pending + unfinished.enqueued + unfinished.delayed,
       resumedSuspended: resumed.length,
     });
-    this.warnOfStranded(unfinished);
     this.state = 'launched';
     starter.open();
     recoveryLoop.start();
@@ -385,16 +385,5 @@ export class Engine {
     arrivals.failAll(shutDown);
     parts.common.lifecycle.close();
     this.state = 'stopped';
-  }
-
-  private warnOfStranded({ stranded }: UnfinishedCounts): void {
-    for (const { name, version, count, reason } of stranded) {
-      this.options.logger.warn(`${count} unfinished "${name}" cannot go on here: ${reason}`, {
-        name,
-        version,
-        count,
-        reason,
-      });
-    }
   }
 }

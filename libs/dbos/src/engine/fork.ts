@@ -111,10 +111,12 @@ export class Forks {
 
   private draft(options: Omit<ForkOptions, 'workflowId'>, action: NewFork['action']): Draft {
     const { queues, version } = this.parts;
+    const { applicationVersion = version.own } = options;
     return {
       from: pointOf(options.from),
       action,
-      applicationVersion: version.own,
+      applicationVersion:
+        applicationVersion && assertIdentifier('applicationVersion', applicationVersion),
       place: placeOn(queues, options),
       limit: limitOf(options),
       ...askedBy(options),

@@ -167,6 +167,16 @@ export class WorkflowRegistry {
     return newest ?? this.get(title);
   }
 
+  /** The stored name of what a start of `title` takes here; the title itself where nothing is registered under it. */
+  nameOfNewest(title: string): string {
+    return this.byTitle.has(title) ? this.newest(title).name : title;
+  }
+
+  /** What a workflow may be called by: the names, and those without their versions. */
+  callable(): string[] {
+    return [...new Set([...this.registrations.keys(), ...this.byTitle.keys()])];
+  }
+
   all(): WorkflowDefinition[] {
     return [...this.registrations.values()].map(({ definition }) => definition);
   }

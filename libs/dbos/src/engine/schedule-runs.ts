@@ -6,15 +6,15 @@ import { ScheduleNotFoundError } from '../core/schedule-errors.js';
 import { Timetable, type TickRange } from '../core/schedule-timetable.js';
 import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
 import type { ScheduleRecord } from '../repository/schedule-repository.js';
-import type { ApplicationVersion } from './application-version.js';
 import type { OutcomeCodec } from './outcome.js';
+import type { WorkflowRegistry } from './registry.js';
 import { occurrence, scheduledRuns, type Occurrence } from './scheduled-runs.js';
 
 export interface ScheduleRunsParts {
-  readonly version: ApplicationVersion;
+  readonly registry: WorkflowRegistry;
   readonly repository: CheckpointRepository;
   readonly codec: OutcomeCodec;
-  readonly onEnqueued: (queue: string | null) => void;
+  readonly onEnqueued: (workflowId: string, queue: string | null) => void;
 }
 
 /** A span of time: `from` belongs to it, `until` does not. */
@@ -57,16 +57,15 @@ export class ScheduleRuns {
     schedule: ScheduleRecord,
     occurrences: readonly Occurrence[],
   ): Promise<void> {
-    const { repository, codec, version, onEnqueued } = this.parts;
+    const { repository, codec, registry, onEnqueued } = this.parts;
     const { name } = schedule;
-    const runs = scheduledRuns(schedule, occurrences, codec.serializers);
-    const isThere = await repository.schedules.enqueue({
-      name,
-      runs,
-      applicationVersion: version.own,
+    const runs = scheduledRuns(schedule, occurrences, {
+      serializers: codec.serializers,
+      nameOf: (title) => registry.nameOfNewest(title),
     });
+    const isThere = await repository.schedules.enqueue({ name, runs });
     if (!isThere) throw new ScheduleNotFoundError(name);
-    onEnqueued(schedule.definition.queue);
+    for (const { id } of runs) onEnqueued(id, schedule.definition.queue);
   }
 }
 
