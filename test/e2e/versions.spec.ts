@@ -1,6 +1,7 @@
 // Versions of the application (B43, B66): who takes what, what is stranded, and how it is moved.
 import { Injectable } from '@nestjs/common';
-import { Workflow, WorkflowContext, WorkflowService } from 'nestjs-dbos';
+import { Scheduled, Workflow, WorkflowContext, WorkflowService } from 'nestjs-dbos';
+import type { DbosModuleOptions } from 'nestjs-dbos';
 import { deferred } from '../../libs/dbos/src/core/deferred.js';
 import { Engine } from '../../libs/dbos/src/engine/engine.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
@@ -67,46 +68,75 @@ class NewestGreeting {
   }
 }
 
+@Injectable()
+class Report {
+  @Workflow({ name: 'Report', version: 3 })
+  @Scheduled('* * * * * *')
+  async run(_tick: Date): Promise<void> {}
+}
+
 let database: TestDatabase;
+let session: QueueSession;
 const apps: TestApp[] = [];
 
+/** Without a version as if none were configured. */
 async function app(
   applicationVersion: string | undefined,
   providers: Array<new (...args: never[]) => object> = [Checkout],
-  options: object = {},
+  options: Partial<DbosModuleOptions> = {},
 ): Promise<TestApp> {
-  const version = applicationVersion === undefined ? {} : { applicationVersion };
-  const { applicationVersion: _default, ...none } = { applicationVersion, ...options };
   const started = await startTestApp({
     url: database.url,
     providers,
-    options: { ...none, ...(applicationVersion === undefined ? DIGEST : version) },
+    options: { shutdown: { graceMs: 0 }, ...options, applicationVersion: applicationVersion! },
   });
   apps.push(started);
   return started;
 }
 
-/** As if nothing were configured. */
-const DIGEST = { applicationVersion: undefined as unknown as string };
+/** An application of version v1 that has begun a checkout. */
+async function beginAsV1(): Promise<TestApp> {
+  const old = await app('v1');
+  await old.workflows.start(Checkout, { workflowId: 'order 1' }).run();
+  await eventually(async () => expect(await old.workflows.steps('order 1')).toHaveLength(1));
+  return old;
+}
+
+/** On the queue parcels; closed after the test. */
+async function openTwo(): Promise<[QueueSession, QueueSession]> {
+  const [first, second] = [
+    await QueueSession.open(database.url),
+    await QueueSession.open(database.url),
+  ];
+  opened.push(first, second);
+  await session.declare('parcels');
+  return [first, second];
+}
+
+const opened: QueueSession[] = [];
+
+const notifierOf = (one: TestApp) => one.get(Engine)['parts'].common.notifier;
 
 const versionOf = (one: TestApp): string | null => one.get(Engine).versionInUse ?? null;
 
 beforeAll(async () => {
   database = await createTestDatabase();
+  session = await QueueSession.open(database.url);
 });
 
 afterEach(async () => {
   Checkout.gate.resolve();
-  await Promise.all(apps.splice(0).map((one) => one.close()));
-  const session = await QueueSession.open(database.url);
+  await Promise.all([...apps.splice(0), ...opened.splice(0)].map((one) => one.close()));
   await session.query(
     'TRUNCATE dbos.workflows, dbos.steps, dbos.executors, dbos.application_versions, dbos.workflow_actions',
   );
-  await session.close();
   Checkout.gate = deferred();
 });
 
-afterAll(() => database.drop());
+afterAll(async () => {
+  await session.close();
+  await database.drop();
+});
 
 describe('B43: the version of an application', () => {
   it('is the same for the same workflows in any order, and another for changed ones', async () => {
@@ -118,7 +148,7 @@ describe('B43: the version of an application', () => {
     expect(versionOf(one)).toMatch(/^[0-9a-f]{32}$/);
   });
 
-  it('is stored with what it starts, and nothing by a process that runs none', async () => {
+  it('is stored with what it starts; what a process starts that runs none is of the version that claims it', async () => {
     const worker = await app('v1');
     const api = await app(undefined, [Checkout], { runWorkflows: false });
     Checkout.gate.resolve();
@@ -126,17 +156,16 @@ describe('B43: the version of an application', () => {
     const there = await api.workflows.start(Checkout).run();
     expect(await there.result()).toBe('done');
     expect(await here.status()).toMatchObject({ applicationVersion: 'v1' });
-    expect(await there.status()).toMatchObject({ applicationVersion: null });
+    expect(await there.status()).toMatchObject({ applicationVersion: 'v1' });
+    expect(api.get(Engine).versionInUse).toBeUndefined();
   });
 });
 
 describe('B43: what a version has not started', () => {
   it('is not recovered by another, but reported, and explained', async () => {
-    const old = await app('v1');
-    const handle = await old.workflows.start(Checkout, { workflowId: 'order 1' }).run();
-    await eventually(async () => expect(await old.workflows.steps('order 1')).toHaveLength(1));
+    const old = await beginAsV1();
     const next = await app('v2', [ChangedCheckout]);
-    await old.kill();
+    await old.close();
 
     await eventually(async () => {
       const { stranded } = await next.workflows.recovery();
@@ -149,84 +178,79 @@ describe('B43: what a version has not started', () => {
         },
       ]);
     });
-    const { reason, sentence } = await next.workflows.explain(handle.workflowId);
+    const { reason, sentence } = await next.workflows.explain('order 1');
     expect(reason).toMatchObject({ kind: 'no-executor', missing: 'version', version: 'v1' });
     expect(sentence).toContain('may run version "v1"');
+    expect(sentence).toContain("workflows.setVersion('order 1', '…')");
   });
 
-  it('is taken by another that is told it may', async () => {
-    const old = await app('v1');
-    await old.workflows.start(Checkout, { workflowId: 'order 1' }).run();
-    await eventually(async () => expect(await old.workflows.steps('order 1')).toHaveLength(1));
+  it('is taken by another that is told it may, and is its own from then on', async () => {
+    const old = await beginAsV1();
     const next = await app('v2', [Checkout], { compatibleVersions: ['v1'] });
-    await old.kill();
+    await old.close();
     Checkout.gate.resolve();
 
     expect(await next.workflows.handle('order 1').result()).toBe('done');
+    expect(await next.workflows.handle('order 1').status()).toMatchObject({
+      applicationVersion: 'v2', // whose code has added to its history
+    });
   });
 
-  it('goes on with a live process of its version, whoever wakes it', async () => {
-    const old = await app('v1', [Checkout], { parkAfterMs: 0 });
+  it('goes on at once with a live process of its version when one of another wakes it', async () => {
+    const unlooking = { sessionUrl: database.url, pollIntervalMs: 600_000, parkAfterMs: 0 };
+    const old = await app('v1', [Checkout], unlooking);
     await old.workflows.start(Checkout, { workflowId: 'receipt 1' }).receipt();
+    const handle = old.workflows.handle('receipt 1');
     await eventually(async () =>
-      expect(await old.workflows.handle('receipt 1').status()).toMatchObject({ status: 'DELAYED' }),
+      expect(await handle.status()).toMatchObject({ status: 'DELAYED' }),
     );
-    const next = await app('v2', [Checkout]);
+    const next = await app('v2', [Checkout], unlooking);
+    await eventually(() => expect(notifierOf(next).hasAudience).toBe(true));
 
     await next.workflows.send('receipt 1', 'printed', { topic: 'print' });
 
-    expect(await next.workflows.handle('receipt 1').result()).toBe('printed');
-    expect(await next.workflows.handle('receipt 1').status()).toMatchObject({
-      applicationVersion: 'v1',
-    });
+    expect(await handle.result()).toBe('printed');
+    expect(await handle.status()).toMatchObject({ applicationVersion: 'v1' });
   });
 
-  it('has no version: it is for the latest that is alive, and for the former once that is gone', async () => {
-    const session = await QueueSession.open(database.url);
-    const old = await app('v1', [Checkout]);
-    const next = await app('v2', [Greeting]); // the latest, and does not know the workflow
-    await session.workflows.startMany([
-      { id: 'loose', name: 'Checkout', input: { text: '[]', format: 'json' } },
-    ]);
-    Checkout.gate.resolve();
-    const claimed = await session.queues.claim({
-      executorId: 'former',
-      names: ['Checkout'],
-      versions: ['v1'],
-      queues: [],
-      limit: 10,
-      validForMs: 60_000,
-      expiresAt: new Date(Date.now() + 60_000),
-    });
-    expect(claimed.claimed).toEqual([]);
+  it('has no version: it is for the latest that is alive and has its workflow, else for the former', async () => {
+    const loose = (id: string, name: string) =>
+      session.workflows.start({ id, name, input: { text: '["Ada"]', format: 'json' } });
+    await session.register('old', 'v1', ['Packing', 'Greeting']);
+    await session.register('next', 'v2', ['Packing', 'Checkout']);
+    await loose('one', 'Packing');
+    await loose('two', 'Greeting');
+    const names = ['Packing', 'Greeting'];
+    expect(await session.claimIds({ queues: [], names, versions: ['v1'] })).toEqual(['two']);
 
-    await next.close();
+    await session.query(`UPDATE dbos.executors SET dead_at = now() WHERE id = 'next'`);
 
-    expect(await old.workflows.handle('loose').result()).toBe('done');
-    await session.close();
+    expect(await session.claimIds({ queues: [], names, versions: ['v1'] })).toEqual(['one']);
   });
 
-  it('was suspended: the version that resumes it takes it over', async () => {
-    const session = await QueueSession.open(database.url);
+  it('was suspended: a later version that comes takes it over, a former one does not', async () => {
     await session.query(
       `INSERT INTO dbos.workflows (id, name, status, serialization, input, application_version, epoch)
-       VALUES ('stuck', 'Greeting', 'SUSPENDED', 'json', '["Ada"]', 'v1', 1)`,
+       VALUES ('stuck', 'Greeting', 'SUSPENDED', 'json', '["Ada"]', 'v2', 1)`,
     );
-    const next = await app('v2', [Greeting]);
+    for (const version of ['v1', 'v2', 'v3'])
+      await session.register(version, version, ['Greeting']);
+    expect(await session.workflows.resumeSuspended(['Greeting'], 'v1')).toEqual([]);
+    await session.query(`UPDATE dbos.executors SET dead_at = now()`);
+
+    const next = await app('v4', [Greeting]);
+
     const handle = next.workflows.handle('stuck');
     expect(await handle.result()).toBe('Hello Ada');
-    expect(await handle.status()).toMatchObject({ applicationVersion: 'v2' });
-    await session.close();
+    expect(await handle.status()).toMatchObject({ applicationVersion: 'v4' });
   });
 });
 
 describe('Moving to another version', () => {
   it('takes what nobody owns, once, and notes it', async () => {
-    const old = await app('v1');
-    await old.workflows.start(Checkout, { workflowId: 'order 1' }).run();
-    await eventually(async () => expect(await old.workflows.steps('order 1')).toHaveLength(1));
+    const old = await beginAsV1();
     const next = await app('v2', [Checkout]);
-    await old.kill();
+    await old.close();
     await eventually(async () =>
       expect((await next.workflows.recovery()).stranded).toHaveLength(1),
     );
@@ -257,28 +281,28 @@ describe('Moving to another version', () => {
   });
 
   it('waits for a claim that is under way, and finds the workflow owned', async () => {
-    const [first, second] = [
-      await QueueSession.open(database.url),
-      await QueueSession.open(database.url),
-    ];
-    const observer = await QueueSession.open(database.url);
-    await first.declare('parcels');
-    await first.enqueue('parcels', [{ id: 'parcel', applicationVersion: 'v1' }]);
+    const [first, second] = await openTwo();
+    await session.enqueue('parcels', [{ id: 'parcel', applicationVersion: 'v1' }]);
     await first.begin();
     expect(await first.claimIds({ queues: ['parcels'] })).toEqual(['parcel']);
     const moving = second.control.setVersion(['parcel'], 'v2', { by: null });
-    await first.holdsUp(second, observer);
+    await first.holdsUp(second, session);
 
     await first.commit();
 
     expect(await moving).toEqual([]);
-    await Promise.all([first, second, observer].map((session) => session.close()));
+  });
+
+  it('is an option of a fork', async () => {
+    const { workflows } = await app('v1', [Greeting]);
+    await workflows.execute(Greeting, { workflowId: 'ended' }).run('Ada');
+    const fork = await workflows.fork('ended', { from: 0, applicationVersion: 'v2' });
+    expect(await fork.status()).toMatchObject({ status: 'ENQUEUED', applicationVersion: 'v2' });
   });
 });
 
 describe('Versions of one workflow side by side', () => {
   it('are taken by starts from the newest, by what is unfinished and by name from its own', async () => {
-    const session = await QueueSession.open(database.url);
     await session.query(
       `INSERT INTO dbos.workflows (id, name, status, serialization, input)
        VALUES ('old', 'Greeting', 'ENQUEUED', 'json', '["Ada"]'), ('two', 'Greeting@2', 'ENQUEUED', 'json', '["Ada"]')`,
@@ -289,18 +313,24 @@ describe('Versions of one workflow side by side', () => {
     expect(await workflows.execute(Greeting, { version: 2 }).run('Ada')).toBe('Good day, Ada');
     expect(await workflows.handle('old').result()).toBe('Hello Ada');
     expect(await workflows.handle('two').result()).toBe('Good day, Ada');
-    await session.close();
   });
 
   it('are one workflow to their parents: a replay finds the child of an older one', async () => {
-    const session = await QueueSession.open(database.url);
     await session.query(
       `INSERT INTO dbos.workflows (id, name, status, epoch, serialization, input)
        VALUES ('parent', 'Parent', 'ENQUEUED', 1, 'json', '[]'), ('parent-0', 'Greeting@2', 'ENQUEUED', 0, 'json', '["child"]')`,
     );
     const { workflows } = await app('v1', [NewGreeting, NewestGreeting]);
     expect(await workflows.handle('parent').result()).toBe('Good day, child');
-    await session.close();
+  });
+
+  it('are started by a schedule from the newest', async () => {
+    const { workflows } = await app('v1', [Report]);
+    await eventually(async () =>
+      expect((await workflows.list({ name: 'Report@3', limit: 1 })).workflows).toMatchObject([
+        { status: 'SUCCESS', applicationVersion: 'v1' },
+      ]),
+    );
   });
 
   it('cannot be registered twice, or with the version in the name', async () => {
@@ -318,64 +348,92 @@ class SecondGreeting {
 }
 
 describe('A claim beside what waits for another version', () => {
-  const FILLING_MS = 60_000;
+  const waiting = (sets: ReadonlyArray<readonly [string, string | undefined, number]>) =>
+    session.enqueue(
+      'parcels',
+      sets.map(([id, version, priority]) => ({
+        id,
+        priority,
+        ...(version !== undefined && { applicationVersion: version }),
+      })),
+    );
 
-  it(
-    'does not walk through it, on a queue, in partitions, or on none',
-    async () => {
-      const session = await QueueSession.open(database.url);
-      await session.declare('free');
-      await session.declare('parts', { partition: { concurrency: 50 } });
-      const backlog = `INSERT INTO dbos.workflows (id, name, status, serialization, input, queue, partition_key, application_version)
-        SELECT $1::text || $2 || n, 'Packing', 'ENQUEUED', 'json', '[]', $3, CASE WHEN $3 = 'parts' THEN 'part ' || n % 3 END, $2
-          FROM generate_series(1, $4::integer) AS n`;
-      for (const queue of ['free', 'parts', null]) {
-        await session.query(backlog, [queue ?? 'none', 'v1', queue, 20_000]);
-        await session.query(backlog, [queue ?? 'none', 'v2', queue, 10]);
-      }
-      for (const [queue, taken] of [
-        [['free'], 20],
-        [['parts'], 20],
-      ] as const) {
-        const before = await fetched(session);
-        await session.begin();
-        const ids = await session.claimIds({ queues: [...queue], versions: ['v2'] });
-        const after = await fetched(session);
-        await session.query('ROLLBACK');
-        expect(ids).toHaveLength(taken);
-        expect(ids.every((id) => id.includes('v2'))).toBe(true);
-        expect(after - before).toBeLessThan(1_000);
-      }
-      await session.query('TRUNCATE dbos.workflows');
-      await session.close();
-    },
-    FILLING_MS,
-  );
+  it('does not walk through it, on a queue, in partitions, or on none', async () => {
+    await session.declare('parcels');
+    await session.declare('parts', { partition: { concurrency: 50 } });
+    const backlog = `
+      INSERT INTO dbos.workflows (id, name, status, serialization, input, queue, partition_key, application_version)
+      SELECT coalesce($1, 'none') || $2 || n, 'Packing', 'ENQUEUED', 'json', '[]', $1,
+             CASE WHEN $1 = 'parts' THEN $2 || n END, $2
+        FROM generate_series(1, $3::integer) AS n`;
+    for (const queue of ['parcels', 'parts', null]) {
+      await session.query(backlog, [queue, 'v1', 10_000]);
+      await session.query(backlog, [queue, 'v2', 10]);
+    }
+    await session.register('old', 'v1', ['Packing']);
+    for (const versions of [`'{v2}', `, '']) {
+      await session.begin();
+      const before = await rowsRead();
+      const taken = await session.query<{ id: string }>(
+        `SELECT id FROM dbos.claim_workflows('claimer', '{Packing}', ${versions}'[{"queue": "parcels", "running": 0},
+                                             {"queue": "parts", "running": 0}]', 100, 'infinity')`,
+      );
+      const read = (await rowsRead()) - before;
+      await session.query('ROLLBACK');
+      expect(taken.filter(({ id }) => id?.includes('v2'))).toHaveLength(30);
+      expect(taken).toHaveLength(31);
+      expect(read).toBeLessThan(500);
+    }
+  });
 
   it('keeps the order of the queue over several versions it may run', async () => {
-    const session = await QueueSession.open(database.url);
-    await session.declare('free');
-    await session.enqueue('free', [
-      { id: 'a', applicationVersion: 'v1' },
-      { id: 'b', applicationVersion: 'v2' },
-      { id: 'c', applicationVersion: 'v1', priority: -1 },
-      { id: 'd', applicationVersion: 'v2' },
-      'e',
+    await session.declare('parcels');
+    await waiting([
+      ['a', 'v1', 0],
+      ['b', 'v2', 0],
+      ['c', 'v1', -1],
+      ['d', 'v2', 0],
+      ['e', undefined, 0],
     ]);
     const versions = ['v2', 'v1'];
-    expect(await session.claimIds({ queues: ['free'], versions, limit: 3 })).toEqual([
-      'c',
-      'a',
-      'b',
+    const first = await session.claimIds({ queues: ['parcels'], versions, limit: 3 });
+    expect(first).toEqual(['c', 'a', 'b']);
+    expect(await session.claimIds({ queues: ['parcels'], versions })).toEqual(['d', 'e']);
+  });
+
+  it('holds no more of several versions than it takes, and another takes the rest', async () => {
+    const [first, second] = await openTwo();
+    await waiting([
+      ['a', 'v1', 0],
+      ['b', 'v2', 0],
+      ['c', 'v1', 0],
+      ['d', 'v2', 0],
     ]);
-    expect(await session.claimIds({ queues: ['free'], versions })).toEqual(['d', 'e']);
-    await session.close();
+    const claim = { queues: ['parcels'], versions: ['v2', 'v1'] };
+    await first.begin();
+    expect(await first.claimIds({ ...claim, limit: 3 })).toEqual(['a', 'b', 'c']);
+    expect(await second.claimIds({ ...claim, limit: 3 })).toEqual(['d']);
+    await first.commit();
+  });
+
+  it('of a process that knows of no versions leaves what belongs to those that do', async () => {
+    await session.register('new', 'v2', ['Packing']);
+    await session.declare('parcels');
+    await waiting([
+      ['a', 'v2', 0],
+      ['b', 'v0', 0],
+      ['c', undefined, 0],
+    ]);
+    const taken = await session.query(`
+      SELECT id FROM dbos.claim_workflows('old', '{Packing}', '[{"queue": "parcels", "running": 0}]', 10, 'infinity')
+       WHERE id IS NOT NULL`);
+    expect(taken).toEqual([{ id: 'b' }, { id: 'c' }]);
   });
 });
 
-async function fetched(session: QueueSession): Promise<number> {
+async function rowsRead(): Promise<number> {
   const [row] = await session.query<{ rows: number }>(
-    `SELECT coalesce(idx_tup_fetch, 0)::int AS rows FROM pg_stat_xact_user_tables
+    `SELECT coalesce(seq_tup_read + idx_tup_fetch, 0)::int AS rows FROM pg_stat_xact_user_tables
       WHERE relid = 'dbos.workflows'::regclass`,
   );
   return row!.rows;

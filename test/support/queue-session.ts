@@ -7,6 +7,7 @@ import type { EnqueueOptions, QueueLimits } from '../../libs/dbos/src/core/queue
 import { Database } from '../../libs/dbos/src/prisma/database.js';
 import { DriverStatements } from '../../libs/dbos/src/prisma/driver-statements.js';
 import { PrismaControlRepository } from '../../libs/dbos/src/prisma/prisma-control-repository.js';
+import { PrismaExecutorRepository } from '../../libs/dbos/src/prisma/prisma-executor-repository.js';
 import { PrismaQueueRepository } from '../../libs/dbos/src/prisma/prisma-queue-repository.js';
 import { PrismaWorkflowRepository } from '../../libs/dbos/src/prisma/prisma-workflow-repository.js';
 import { StartPipeline } from '../../libs/dbos/src/prisma/start-pipeline.js';
@@ -41,6 +42,7 @@ export class QueueSession {
   readonly workflows: PrismaWorkflowRepository;
   readonly control: PrismaControlRepository;
 
+  private readonly executors: PrismaExecutorRepository;
   private readonly database: Database;
 
   private constructor(
@@ -54,6 +56,7 @@ export class QueueSession {
     const [starts, transitions] = [new StartPipeline(database), new TransitionPipeline(database)];
     this.queues = new PrismaQueueRepository(database);
     this.control = new PrismaControlRepository(database);
+    this.executors = new PrismaExecutorRepository(database, () => undefined);
     this.workflows = new PrismaWorkflowRepository(database, starts, transitions);
   }
 
@@ -96,6 +99,16 @@ export class QueueSession {
     const input = { text: '[]', format: 'json' };
     const given = workflows.map((one) => (typeof one === 'string' ? { id: one } : one));
     await this.workflows.startMany(given.map((one) => ({ name: NAME, input, queue, ...one })));
+  }
+
+  /** Joins as an executor of this version that registers these workflows. */
+  async register(
+    id: string,
+    applicationVersion: string,
+    workflows: readonly string[],
+  ): Promise<void> {
+    const process = { leaseMs: VALID_MS, hostname: 'elsewhere', pid: 1 };
+    await this.executors.register({ id, applicationVersion, workflows, queues: [], ...process });
   }
 
   claim({ queues, ...options }: ClaimOptions): Promise<ClaimAnswer> {

@@ -83,7 +83,10 @@ function missing({ missing: what, queue, version }: Reason<'no-executor'>, name:
   }
 }
 
-function remedy({ missing: what, version }: Reason<'no-executor'>, { workflowId }: Subject): string {
+function remedy(
+  { missing: what, version }: Reason<'no-executor'>,
+  { workflowId }: Subject,
+): string {
   if (what !== 'version') return '';
   return (
     `; start a process of that version or one with compatibleVersions: ['${version ?? ''}'], or move it: ` +

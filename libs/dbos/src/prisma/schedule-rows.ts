@@ -63,5 +63,11 @@ export function runColumnsOf(
   schedule: string,
   { id, workflowName, input }: ScheduledRun,
 ): Record<string, unknown> {
-  return { schedule, id, workflow_name: workflowName, serialization: input.format, input: input.text };
+  return {
+    schedule,
+    id,
+    workflow_name: workflowName,
+    serialization: input.format,
+    input: input.text,
+  };
 }
