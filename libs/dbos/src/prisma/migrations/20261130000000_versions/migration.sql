@@ -90,7 +90,7 @@ BEGIN
        WHERE w.status = 'ENQUEUED' AND w.partition_key IS NULL AND w.queue IS NULL
          AND coalesce(w.application_version, '') = lane COLLATE "C" AND w.name = ANY (names)
          AND w.id <> ALL (held)
-       ORDER BY w.priority, w.seq
+       ORDER BY w.queue, w.priority, w.seq -- the first as well: IS NULL makes it no constant to the planner
        LIMIT at_most
          FOR NO KEY UPDATE SKIP LOCKED);
   END IF;
@@ -149,7 +149,7 @@ BEGIN
                        WHERE on_queue IS NULL AND w.status = 'ENQUEUED' AND w.partition_key IS NULL AND w.queue IS NULL
                          AND coalesce(w.application_version, '') = lane.version COLLATE "C"
                          AND w.name = ANY (CASE lane.version WHEN '' THEN loose ELSE names END)
-                       ORDER BY w.priority, w.seq
+                       ORDER BY w.queue, w.priority, w.seq
                        LIMIT at_most)
                       UNION ALL
                      (SELECT w.priority, w.seq
@@ -512,7 +512,7 @@ BEGIN
           FROM dbos.workflows w
          WHERE w.status = 'ENQUEUED' AND w.partition_key IS NULL AND w.queue IS NULL
            AND coalesce(w.application_version, '') > lane COLLATE "C"
-         ORDER BY coalesce(w.application_version, '') COLLATE "C"
+         ORDER BY w.queue, coalesce(w.application_version, '') COLLATE "C"
          LIMIT 1;
       ELSIF line.partitioned THEN
         SELECT coalesce(w.application_version, '') INTO lane
