@@ -99,7 +99,7 @@ export class PrismaControlRepository implements ControlRepository {
     return rows.map(({ id }) => id);
   }
 
-  /** Batch by batch; what was moved is not found again. */
+  /** Batch by batch; what was moved is not found again, nor is what an owner has taken meanwhile. */
   private async moveVersion(
     { applicationVersion, name }: VersionFilter,
     version: string,
@@ -112,8 +112,8 @@ export class PrismaControlRepository implements ControlRepository {
           SELECT id FROM dbos.move_version(${applicationVersion}::text, ${name ?? null}::text, ${version}::text, ${by}::text,
                                            ${BATCH_SIZE}::integer)`,
       );
-      if (batch.length === 0) return moved;
       moved.push(...batch.map(({ id }) => id));
+      if (batch.length < BATCH_SIZE) return moved;
     }
   }
 
