@@ -114,9 +114,7 @@ async function carryOut(engine: Engine, call: ChildCall): Promise<unknown> {
     case 'cancel':
       return engine.cancel(call.workflowIds);
     case 'setVersion':
-      return engine.control.setVersion({ applicationVersion: call.from }, call.to, { by: 'ada' });
-    case 'recovery':
-      return engine.recovery();
+      return engine.control.setVersion(call.workflowIds, call.version);
     case 'goOn':
       return engine.resume(call.workflowIds);
     case 'fork':

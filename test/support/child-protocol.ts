@@ -74,8 +74,11 @@ export type ChildCall =
   | { readonly what: 'goOn'; readonly workflowIds: readonly string[] }
   | { readonly what: 'fork'; readonly originId: string; readonly options: ForkOptions }
   | { readonly what: 'cancel'; readonly workflowIds: readonly string[] }
-  | { readonly what: 'setVersion'; readonly from: string; readonly to: string }
-  | { readonly what: 'recovery' }
+  | {
+      readonly what: 'setVersion';
+      readonly workflowIds: readonly string[];
+      readonly version: string;
+    }
   | { readonly what: 'stopAt' | 'goOnFrom'; readonly point: string }
   | QueueCall;
 

@@ -41,5 +41,5 @@ export class ApplicationVersion {
 export function versionOf(definitions: readonly WorkflowDefinition[]): string {
   const parts = definitions.map(({ name, source }) => [name, source] as const);
   const sorted = parts.toSorted(([one], [other]) => (one < other ? -1 : 1));
-  return createHash('sha256').update(JSON.stringify(sorted)).digest('hex').slice(0, 32);
+  return createHash('sha256').update(JSON.stringify(sorted)).digest('hex').slice(0, 16);
 }

@@ -118,30 +118,33 @@ AS $$
 DECLARE
   chosen text[] := '{}';
   seen integer := 0;
+  others_wait boolean;
+  other text;
   share record;
 BEGIN
   IF at_most <= 0 THEN
     RETURN chosen;
   END IF;
-  IF NOT coalesce((SELECT true
-                     FROM unnest(lanes[2:]) AS lane(version)
-                    CROSS JOIN LATERAL (
-                            (SELECT FROM dbos.workflows w
-                              WHERE on_queue IS NULL AND w.status = 'ENQUEUED' AND w.partition_key IS NULL
-                                AND w.queue IS NULL AND coalesce(w.application_version, '') = lane.version COLLATE "C"
-                              LIMIT 1)
-                             UNION ALL
-                            (SELECT FROM dbos.workflows w
-                              WHERE w.status = 'ENQUEUED' AND w.partition_key IS NULL
-                                AND w.queue = on_queue AND coalesce(w.application_version, '') = lane.version COLLATE "C"
-                              LIMIT 1)) AS waiting
-                    LIMIT 1), false) THEN -- the usual case: nothing but its own
+  FOREACH other IN ARRAY lanes[2:]
+  LOOP
+    IF on_queue IS NULL THEN
+      others_wait := (SELECT true FROM dbos.workflows w
+                       WHERE w.status = 'ENQUEUED' AND w.partition_key IS NULL AND w.queue IS NULL
+                         AND coalesce(w.application_version, '') = other COLLATE "C" LIMIT 1);
+    ELSE
+      others_wait := (SELECT true FROM dbos.workflows w
+                       WHERE w.status = 'ENQUEUED' AND w.partition_key IS NULL AND w.queue = on_queue
+                         AND coalesce(w.application_version, '') = other COLLATE "C" LIMIT 1);
+    END IF;
+    EXIT WHEN others_wait;
+  END LOOP;
+  IF others_wait IS NULL THEN -- the usual case: nothing but its own
     RETURN dbos.choose_of_lane(on_queue, lanes[1], CASE lanes[1] WHEN '' THEN loose ELSE names END, '{}', at_most);
   END IF;
 
   FOR share IN
-    SELECT first.lane, count(*)::integer AS workflows
-      FROM (SELECT lane.version AS lane, waiting.priority, waiting.seq
+    SELECT first.version, count(*)::integer AS workflows
+      FROM (SELECT lane.version, waiting.priority, waiting.seq
               FROM unnest(lanes) AS lane(version)
              CROSS JOIN LATERAL (
                      (SELECT w.priority, w.seq
@@ -161,16 +164,17 @@ BEGIN
                        LIMIT at_most)) AS waiting
              ORDER BY waiting.priority, waiting.seq
              LIMIT at_most) AS first
-     GROUP BY first.lane
+     GROUP BY first.version
   LOOP
     seen := seen + share.workflows;
-    chosen := chosen || dbos.choose_of_lane(on_queue, share.lane, CASE share.lane WHEN '' THEN loose ELSE names END,
+    chosen := chosen || dbos.choose_of_lane(on_queue, share.version, CASE share.version WHEN '' THEN loose ELSE names END,
                                             '{}', share.workflows);
   END LOOP;
-  FOR share IN SELECT lane.version AS lane FROM unnest(lanes) AS lane(version) WHERE cardinality(chosen) < seen
+  -- Nothing to do unless somebody held some.
+  FOR share IN SELECT of.version FROM unnest(lanes) AS of(version) WHERE cardinality(chosen) < seen
   LOOP
     EXIT WHEN cardinality(chosen) >= at_most;
-    chosen := chosen || dbos.choose_of_lane(on_queue, share.lane, CASE share.lane WHEN '' THEN loose ELSE names END,
+    chosen := chosen || dbos.choose_of_lane(on_queue, share.version, CASE share.version WHEN '' THEN loose ELSE names END,
                                             chosen, at_most - cardinality(chosen));
   END LOOP;
   RETURN chosen;
