@@ -334,10 +334,16 @@ describe('Versions of one workflow side by side', () => {
   });
 
   it('cannot be registered twice, or with the version in the name', async () => {
-    expect(() => Workflow({ name: 'Greeting@2' })(class {}.prototype, 'run', {})).toThrow();
+    await expect(app('v1', [VersionInName])).rejects.toThrow('does not end in its version');
     await expect(app('v1', [NewGreeting, SecondGreeting])).rejects.toThrow('Greeting@2');
   });
 });
+
+@Injectable()
+class VersionInName {
+  @Workflow({ name: 'Greeting@2' })
+  async run(): Promise<void> {}
+}
 
 @Injectable()
 class SecondGreeting {
