@@ -1,5 +1,11 @@
 // Patches (B44): what unfinished runs do with changed code.
-import { suspension, useScriptedApps, type Script } from '../support/scripted-app.js';
+import {
+  Scripted,
+  suspension,
+  useScriptedApps,
+  type Script,
+  type ScriptedApp,
+} from '../support/scripted-app.js';
 
 const apps = useScriptedApps();
 
@@ -24,6 +30,15 @@ const DEPRECATED: Script = async ({ flow }) => {
   await flow.step('three', () => 3);
   return flow.step('last', () => 4);
 };
+
+/** The steps of a fork whose code is another by now. */
+async function stepsOfFork(app: ScriptedApp, from: number, script: Script): Promise<string[]> {
+  const workflowId = `from ${from} as ${script.name}`;
+  app.get(Scripted).scripts.set(workflowId, script);
+  const fork = await app.workflows.fork('origin', { from, workflowId });
+  await fork.result();
+  return (await app.workflows.steps(workflowId)).map(({ name }) => name);
+}
 
 describe('B44: a patch', () => {
   it('is not taken by a run that the old code brought past it, and uses no id there', async () => {
@@ -55,5 +70,21 @@ describe('B44: a patch', () => {
     const { handle } = await apps.relive<unknown>(NEW, OLD);
     await suspension(handle);
     expect((await handle.status()).error).toContain('DBOS.patch-more');
+  });
+
+  it('is taken by a fork from before it, not by one from behind it, and left out once it is deprecated', async () => {
+    const app = await apps.start();
+    await (await app.begin(OLD, 'origin')).result();
+    const patched = ['one', 'DBOS.patch-more', 'three', 'die', 'last'];
+    expect(await stepsOfFork(app, 1, NEW)).toEqual(patched);
+    expect(await stepsOfFork(app, 2, NEW)).toEqual(['one', 'two', 'die', 'last']);
+    expect(await stepsOfFork(app, 1, DEPRECATED)).toEqual(['one', 'three', 'last']);
+  });
+
+  it('may follow another, each with its marker', async () => {
+    const app = await apps.start();
+    const TWO: Script = async ({ flow }) => [await flow.patched('a'), await flow.patched('b')];
+    expect(await (await app.begin(TWO, 'origin')).result()).toEqual([true, true]);
+    expect(await stepsOfFork(app, 1, TWO)).toEqual(['DBOS.patch-a', 'DBOS.patch-b']);
   });
 });

@@ -118,8 +118,7 @@ export class Dispatcher extends Loop {
    * would all come for it.
    */
   offered(queue = '', delayMs = 0): void {
-    const takesWork = this.parts.runsWorkflows && !this.halted;
-    if (!takesWork) return this.passOn([queue]);
+    if (!this.takesWork) return this.passOn([queue]);
     if (delayMs > 0 && this.hears(queue)) return this.dueWithin(delayMs);
     this.offers.add(queue);
     this.wake();
@@ -127,7 +126,7 @@ export class Dispatcher extends Loop {
 
   /** This workflow waits, and who knows of which version it is: others are told unless the next claim brings it here. */
   expected(workflowId: string, queue = ''): void {
-    this.expectations.set(workflowId, queue);
+    if (this.takesWork) this.expectations.set(workflowId, queue);
     this.offered(queue);
   }
 
@@ -219,6 +218,10 @@ export class Dispatcher extends Loop {
     if (only.length > 0)
       await repository.queues.requeue({ executorIds, only, countsAsRecovery: false });
     this.parts.notifier.notify('work');
+  }
+
+  private get takesWork(): boolean {
+    return this.parts.runsWorkflows && !this.halted;
   }
 
   private takeOffers(): [ReadonlySet<string>, Map<string, string>] {
