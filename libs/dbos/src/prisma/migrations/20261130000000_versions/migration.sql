@@ -488,7 +488,11 @@ BEGIN
                       ARRAY(SELECT DISTINCT coalesce(w.queue, '')
                               FROM dbos.workflows w
                              WHERE w.id = ANY (awake) AND w.status = 'ENQUEUED'),
-                      NULL::timestamptz, NULL::jsonb;
+                      NULL::timestamptz, jsonb_build_object('shared', counted, 'paused', ARRAY(
+                        SELECT q.name
+                          FROM json_to_recordset(listening) AS given(queue text)
+                          JOIN dbos.queues q ON q.name = given.queue
+                         WHERE q.paused));
 END
 $$;
 
