@@ -334,7 +334,8 @@ describe('Versions of one workflow side by side', () => {
   });
 
   it('cannot be registered twice, or with the version in the name', async () => {
-    const decorate = () => Workflow({ name: 'Greeting@2' })(Greeting.prototype, 'run', {});
+    const decorate = () =>
+      Workflow({ name: 'Greeting@2' })(Greeting.prototype, 'run', { value: () => 1 });
     expect(decorate).toThrow('does not end in its version');
     await expect(app('v1', [NewGreeting, SecondGreeting])).rejects.toThrow('Greeting@2');
   });
