@@ -335,7 +335,7 @@ describe('Versions of one workflow side by side', () => {
 
   it('cannot be registered twice, or with the version in the name', async () => {
     const decorate = () =>
-      Workflow({ name: 'Greeting@2' })(Greeting.prototype, 'run', { value: () => 1 });
+      Workflow({ name: 'Greeting@2' })(Greeting.prototype, 'other', { value: () => 1 });
     expect(decorate).toThrow('does not end in its version');
     await expect(app('v1', [NewGreeting, SecondGreeting])).rejects.toThrow('Greeting@2');
   });
