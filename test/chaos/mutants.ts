@@ -56,7 +56,7 @@ const MUTANTS: readonly Mutant[] = [
     seconds: 5,
     patches: [
       {
-        file: `${MIGRATIONS}/20261129010000_control/migration.sql`,
+        file: `${MIGRATIONS}/20261130000000_versions/migration.sql`,
         from: 'epoch = w.epoch + 1',
         to: 'epoch = w.epoch',
       },

@@ -333,7 +333,7 @@ describe('A claim of 100', () => {
 
   /** What a claim reads of the workflows, its second time, when everything is planned and in memory. */
   async function readsOf(queue: string): Promise<Reads> {
-    const claim = `SELECT * FROM dbos.claim_workflows('reader', '{${NAME}}', '[{"queue": "${queue}", "running": 0}]',
+    const claim = `SELECT * FROM dbos.claim_workflows('reader', '{${NAME}}', '{v1}', '[{"queue": "${queue}", "running": 0}]',
                                                      100, 'infinity')`;
     await first.begin();
     await first.query(claim);

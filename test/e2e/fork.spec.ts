@@ -339,7 +339,10 @@ describe('A fork', () => {
 
   it('is made once although its answer is lost', async () => {
     const origin = await finished();
-    const client = await startTestApp({ url: apps.url, options: { runWorkflows: false } });
+    const client = await startTestApp({
+      url: apps.url,
+      options: { runWorkflows: false, applicationVersion: 'new' },
+    });
     client.faults.loseAnswerOfNext('dbos.fork_workflows');
     const fork = await client.workflows.fork(origin.workflowId, { from: 2 });
     await client.close();

@@ -46,6 +46,8 @@ const MOST_ENTRIES: Readonly<Record<string, number>> = {
   'the recovery report': 5 * 10_000,
   'the health report': 7 * 1_000,
   'the counts of a queue': 5 * 10_000,
+  'a claim beside what is stranded': 900, // of which there is more in each place
+  'a move of a version to another': 5 * 10_000,
   'a resumption of nothing suspended': 2 * 10_000, // once in a launch
   'a resumption of what is suspended': 2 * 10_000,
   'a page of the newest': 10_000, // behind all that the operations before it have left to the vacuum
@@ -113,7 +115,11 @@ async function owned({ place }: Stage, count = 1, executorId = EXECUTOR): Promis
   return ids.map((workflowId) => ({ workflowId, executorId, epoch: 1 }));
 }
 
-async function joined({ repository, unique }: Stage, name?: string): Promise<string> {
+async function joined(
+  { repository, unique }: Stage,
+  name?: string,
+  applicationVersion?: string,
+): Promise<string> {
   const id = unique();
   await repository.executors.register({
     id,
@@ -121,6 +127,7 @@ async function joined({ repository, unique }: Stage, name?: string): Promise<str
     hostname: 'elsewhere',
     pid: 1,
     ...(name !== undefined && { name }),
+    ...(applicationVersion !== undefined && { applicationVersion, workflows: ['Name 0'] }),
   });
   return id;
 }
@@ -129,6 +136,7 @@ const claim = ({ repository, unique }: Stage, limit: number, queues: readonly st
   repository.queues.claim({
     executorId: unique(),
     names: ['Name 0', 'Name 1'],
+    versions: ['v1'],
     queues: queues.map((queue) => ({ queue, running: 0 })),
     limit,
     validForMs: 10_000,
@@ -273,6 +281,39 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
     await stage.place({ status: 'ENQUEUED', count: 64 });
     return () => claim(stage, 1_000);
   },
+  'a claim beside what is stranded': async (stage) => {
+    const queues = [await queueOf(stage), await queueOf(stage, { partition: { concurrency: 50 } })];
+    const [free, parts] = queues;
+    for (const [version, count] of [
+      ['stranded', 1_000],
+      ['v1', 20],
+    ] as const) {
+      await stage.place({ status: 'ENQUEUED', count, version });
+      await stage.place({ status: 'ENQUEUED', count, version, queue: free! });
+      await stage.place({ status: 'ENQUEUED', count, version, queue: parts!, partitions: count });
+    }
+    return () => claim(stage, 1_000, queues);
+  },
+  'a claim of what has several versions': async (stage) => {
+    const queue = await queueOf(stage);
+    await stage.place({ status: 'ENQUEUED', count: 64, version: 'v1', queue });
+    await stage.place({ status: 'ENQUEUED', count: 64, queue });
+    return () => claim(stage, 100, [queue]);
+  },
+  'a claim of one of several versions that are alive': async (stage) => {
+    for (const applicationVersion of ['v0', 'v1', 'v2'])
+      await joined(stage, undefined, applicationVersion);
+    await stage.place({ status: 'ENQUEUED', count: 64, version: 'v1' });
+    return () => claim(stage, 1_000);
+  },
+  'a move of workflows to another version': async ({ repository, place }) => {
+    const ids = await place({ status: 'ENQUEUED', count: 250, version: 'v0' });
+    return () => repository.control.setVersion([...ids, 'history 5', 'nobody'], 'v1', ALONE);
+  },
+  'a move of a version to another': async ({ repository, place }) => {
+    await place({ status: 'ENQUEUED', count: 250, version: 'v0' });
+    return () => repository.control.setVersion({ applicationVersion: 'v0' }, 'v1', ALONE);
+  },
   'a requeue of nothing': async ({ repository }) => {
     return () =>
       repository.queues.requeue({ executorIds: [EXECUTOR, 'executor 2'], countsAsRecovery: true });
@@ -373,7 +414,7 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
     return () => repository.control.actions(ids[0]!, 1_000);
   },
   'a resumption of nothing suspended': async ({ repository }) => {
-    return () => repository.workflows.resumeSuspended(['Name 0', 'Name 1']);
+    return () => repository.workflows.resumeSuspended(['Name 0', 'Name 1'], 'v1');
   },
   'a resumption of what is suspended': async ({ repository, place }) => {
     await place({ status: 'SUSPENDED', count: 10 });

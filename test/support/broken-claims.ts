@@ -69,7 +69,7 @@ export const BROKEN_CLAIMS: readonly BrokenClaim[] = [
     name: 'goes by the moment of insertion',
     breaks: [
       {
-        function: 'dbos.claim_workflows',
+        function: 'dbos.choose_of_lane',
         replace: [['ORDER BY w.priority, w.seq', 'ORDER BY w.priority, w.created_at, w.id']],
       },
     ],
@@ -89,7 +89,7 @@ export const BROKEN_CLAIMS: readonly BrokenClaim[] = [
     name: 'ignores priorities',
     breaks: [
       {
-        function: 'dbos.claim_workflows',
+        function: 'dbos.choose_of_lane',
         replace: [['ORDER BY w.priority, w.seq', 'ORDER BY w.seq']],
       },
     ],
@@ -144,7 +144,9 @@ export async function breakClaims(
   const whole: string[] = [];
   for (const { function: broken, replace } of breaks) {
     const [row] = await ledger.query<{ definition: string }>(
-      'SELECT pg_get_functiondef($1::regproc) AS definition',
+      `SELECT pg_get_functiondef(oid) AS definition FROM pg_proc
+        WHERE pronamespace = 'dbos'::regnamespace AND 'dbos.' || proname = $1
+        ORDER BY pronargs DESC LIMIT 1`, // what takes more is the newer
       [broken],
     );
     whole.push(row!.definition);

@@ -107,6 +107,11 @@ export class ChildApp {
     await this.call({ what: 'goOn', workflowIds });
   }
 
+  /** Resolves with the ids of those that it moved. */
+  setVersion(workflowIds: readonly string[], version: string): Promise<unknown> {
+    return this.call({ what: 'setVersion', workflowIds, version });
+  }
+
   /** Starts a workflow that is cancelled after this long. */
   async startWithin(timeout: number, name: string, workflowId: string): Promise<void> {
     await this.call({ what: 'start', name, workflowId, args: [], options: { timeout } });

@@ -113,6 +113,8 @@ async function carryOut(engine: Engine, call: ChildCall): Promise<unknown> {
       return points.goOnFrom(call.point);
     case 'cancel':
       return engine.cancel(call.workflowIds);
+    case 'setVersion':
+      return engine.control.setVersion(call.workflowIds, call.version);
     case 'goOn':
       return engine.resume(call.workflowIds);
     case 'fork':

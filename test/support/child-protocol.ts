@@ -29,7 +29,13 @@ export interface ChildSettings {
   readonly options?: Partial<
     Pick<
       DbosModuleOptions,
-      'listen' | 'parkAfterMs' | 'pollIntervalMs' | 'runWorkflows' | 'shutdown'
+      | 'applicationVersion'
+      | 'compatibleVersions'
+      | 'listen'
+      | 'parkAfterMs'
+      | 'pollIntervalMs'
+      | 'runWorkflows'
+      | 'shutdown'
     >
   >;
 }
@@ -68,6 +74,11 @@ export type ChildCall =
   | { readonly what: 'goOn'; readonly workflowIds: readonly string[] }
   | { readonly what: 'fork'; readonly originId: string; readonly options: ForkOptions }
   | { readonly what: 'cancel'; readonly workflowIds: readonly string[] }
+  | {
+      readonly what: 'setVersion';
+      readonly workflowIds: readonly string[];
+      readonly version: string;
+    }
   | { readonly what: 'stopAt' | 'goOnFrom'; readonly point: string }
   | QueueCall;
 

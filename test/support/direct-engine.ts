@@ -44,7 +44,7 @@ export async function startDirectEngine(
     ...options,
   });
   const engine = new Engine(
-    { ...QUICK, serializers: new SerializerSet(), ...engineOptions },
+    { ...QUICK, applicationVersion: 'test', serializers: new SerializerSet(), ...engineOptions },
     repository,
   );
   const bodies: string[] = [];

@@ -74,19 +74,21 @@ export interface ActiveRows {
   readonly deadlineInSeconds?: number;
   /** Of so many partitions. */
   readonly partitions?: number;
+  /** Of the application. Default: none. */
+  readonly version?: string;
 }
 
 /** Workflows in a state of which there are few at a time. */
 export async function writeActive(client: pg.ClientBase, rows: ActiveRows): Promise<string[]> {
   const { status, count, prefix, name = 'Name 0', executorId, epoch = 1 } = rows;
-  const { dueInSeconds = 3_600, queue, partitions, deadlineInSeconds } = rows;
+  const { dueInSeconds = 3_600, queue, partitions, deadlineInSeconds, version } = rows;
   const written = await client.query<{ id: string }>(
     `INSERT INTO dbos.workflows (id, name, status, executor_id, epoch, wake_at, queue, partition_key, serialization,
-                                 input, completed_at, deadline)
+                                 input, completed_at, deadline, application_version)
      SELECT $1 || n, $2, $3, $4, $5, CASE WHEN $3 = 'DELAYED' THEN now() + $6 * interval '1 second' END, $8,
             'partition ' || n % $9, 'test', '[]',
             CASE WHEN $3 IN ('CANCELLED', 'MAX_RECOVERY_ATTEMPTS_EXCEEDED') THEN now() END,
-            now() + $10::float8 * interval '1 second'
+            now() + $10::float8 * interval '1 second', $11
        FROM generate_series(1, $7::int) AS n
      RETURNING id`,
     [
@@ -100,6 +102,7 @@ export async function writeActive(client: pg.ClientBase, rows: ActiveRows): Prom
       queue ?? null,
       partitions ?? null,
       deadlineInSeconds ?? null,
+      version ?? null,
     ],
   );
   return written.rows.map(({ id }) => id);

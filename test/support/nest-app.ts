@@ -48,6 +48,7 @@ export const QUICK = {
   sessionUrl: false,
   pollIntervalMs: 20,
   shutdown: { graceMs: 200 },
+  applicationVersion: 'test', // of all deployments in a test, unless it is about versions
 } as const;
 
 export function openPrisma(url: string, max = 5): PrismaClient {

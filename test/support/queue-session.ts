@@ -7,6 +7,7 @@ import type { EnqueueOptions, QueueLimits } from '../../libs/dbos/src/core/queue
 import { Database } from '../../libs/dbos/src/prisma/database.js';
 import { DriverStatements } from '../../libs/dbos/src/prisma/driver-statements.js';
 import { PrismaControlRepository } from '../../libs/dbos/src/prisma/prisma-control-repository.js';
+import { PrismaExecutorRepository } from '../../libs/dbos/src/prisma/prisma-executor-repository.js';
 import { PrismaQueueRepository } from '../../libs/dbos/src/prisma/prisma-queue-repository.js';
 import { PrismaWorkflowRepository } from '../../libs/dbos/src/prisma/prisma-workflow-repository.js';
 import { StartPipeline } from '../../libs/dbos/src/prisma/start-pipeline.js';
@@ -20,6 +21,7 @@ export const NAME = 'Packing';
 export type WaitingWorkflow = Pick<EnqueueOptions, 'priority' | 'partitionKey'> & {
   readonly id: string;
   readonly name?: string;
+  readonly applicationVersion?: string;
 };
 
 export interface ClaimOptions {
@@ -28,6 +30,7 @@ export interface ClaimOptions {
   readonly limit?: number;
   readonly executorId?: string;
   readonly names?: readonly string[];
+  readonly versions?: readonly string[];
   readonly expiresAt?: Date;
 }
 
@@ -39,6 +42,7 @@ export class QueueSession {
   readonly workflows: PrismaWorkflowRepository;
   readonly control: PrismaControlRepository;
 
+  private readonly executors: PrismaExecutorRepository;
   private readonly database: Database;
 
   private constructor(
@@ -52,6 +56,7 @@ export class QueueSession {
     const [starts, transitions] = [new StartPipeline(database), new TransitionPipeline(database)];
     this.queues = new PrismaQueueRepository(database);
     this.control = new PrismaControlRepository(database);
+    this.executors = new PrismaExecutorRepository(database, () => undefined);
     this.workflows = new PrismaWorkflowRepository(database, starts, transitions);
   }
 
@@ -96,10 +101,21 @@ export class QueueSession {
     await this.workflows.startMany(given.map((one) => ({ name: NAME, input, queue, ...one })));
   }
 
+  /** Joins as an executor of this version that registers these workflows. */
+  async register(
+    id: string,
+    applicationVersion: string,
+    workflows: readonly string[],
+  ): Promise<void> {
+    const process = { leaseMs: VALID_MS, hostname: 'elsewhere', pid: 1 };
+    await this.executors.register({ id, applicationVersion, workflows, queues: [], ...process });
+  }
+
   claim({ queues, ...options }: ClaimOptions): Promise<ClaimAnswer> {
     return this.queues.claim({
       executorId: `session ${this.pid}`,
       names: [NAME],
+      versions: ['v1'],
       limit: 100,
       validForMs: VALID_MS,
       expiresAt: new Date(Date.now() + VALID_MS),

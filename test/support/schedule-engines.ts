@@ -70,7 +70,12 @@ async function startScheduleEngine(
     session,
   });
   letClaimsBeLate(repository);
-  const options = { ...RARELY, serializers: new SerializerSet(), ...settings.options };
+  const options = {
+    ...RARELY,
+    applicationVersion: 'test',
+    serializers: new SerializerSet(),
+    ...settings.options,
+  };
   const engine = new Engine(options, repository, { clock });
   const reports: unknown[][] = [];
   if (has) engine.register(REPORT, (...args) => void reports.push(args));

@@ -37,6 +37,7 @@ export interface TestApp {
 const QUICK = {
   pollIntervalMs: 20,
   shutdown: { graceMs: 200 },
+  applicationVersion: 'test', // of all deployments in a test, unless it is about versions
 } as const;
 
 export async function startTestApp(settings: TestAppSettings): Promise<TestApp> {

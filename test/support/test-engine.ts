@@ -54,7 +54,12 @@ export async function startTestEngine(settings: TestEngineSettings): Promise<Tes
   const clock = new FakeClock();
   const repository = new PrismaCheckpointRepository(() => faults.client, { migrate: false });
   letClaimsBeLate(repository);
-  const options = { ...RARELY, serializers: new SerializerSet(), ...settings.options };
+  const options = {
+    ...RARELY,
+    applicationVersion: 'test',
+    serializers: new SerializerSet(),
+    ...settings.options,
+  };
   const engine = new Engine(options, repository, { clock, random: () => NO_JITTER });
   const scripts = new Map(Object.entries(settings.scripts ?? {}));
   engine.register(WORKFLOW, () => {

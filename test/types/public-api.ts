@@ -195,6 +195,14 @@ export async function controlIsTyped(): Promise<void> {
   same<typeof actions, WorkflowAction[]>(true);
   await workflows.start(Checkout, { deadline: new Date() }).run(order);
   await workflows.start(Checkout, { timeout: null }).run(order);
+  await workflows.restart('one', { applicationVersion: 'v2' });
+  same<Awaited<ReturnType<typeof flow.patched>>, boolean>(true);
+  await flow.deprecatePatch('check-fraud');
+  same<Awaited<ReturnType<typeof workflows.setVersion>>, string[]>(true);
+  await workflows.setVersion({ applicationVersion: 'v1', name: 'Checkout' }, 'v2', { by: 'ada' });
+  await workflows.setVersion(['one'], 'v2');
+  // @ts-expect-error: a version is moved to another
+  await workflows.setVersion({ applicationVersion: 'v1' });
   // @ts-expect-error: a fork begins somewhere
   await workflows.fork('one', {});
   // @ts-expect-error: no such point
@@ -265,7 +273,7 @@ export async function resolvedProvidersAreTyped(): Promise<void> {
 }
 
 export class DecoratorsTakeOptions {
-  @Workflow({ name: 'checkout', maxRecoveryAttempts: Infinity })
+  @Workflow({ name: 'checkout', version: 2, maxRecoveryAttempts: Infinity })
   async run(): Promise<void> {}
 
   @Step({ name: 'charge', maxRetries: 10, maxIntervalMs: 30_000, shouldRetry: (e) => e !== null })

@@ -85,6 +85,7 @@ export type {
 export type {
   ActionKind,
   ActionRecord as WorkflowAction,
+  VersionFilter,
 } from './repository/control-repository.js';
 export type { TimeLimitOptions } from './core/time-limit.js';
 export type { DebounceOptions } from './engine/debouncer.js';

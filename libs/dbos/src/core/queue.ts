@@ -59,6 +59,8 @@ export type DeduplicationPolicy =
   | 'replace';
 
 export interface EnqueueOptions extends TimeLimitOptions, TransactionalOptions {
+  /** Which version of the workflow, where several are registered (`@Workflow({ version })`). Default: the newest. */
+  readonly version?: number;
   /** The idempotency key: the same id again attaches to the first execution. Default: a random UUID. */
   readonly workflowId?: string;
   /** A JSON object to find the workflow by later. Not inherited by children. */

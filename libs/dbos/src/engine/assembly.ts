@@ -36,6 +36,7 @@ import { Sender } from './sender.js';
 import { Sleeper } from './sleep.js';
 import { Slots } from './slots.js';
 import { Starter } from './starter.js';
+import { Stranded } from './stranded.js';
 import { readStatuses, type StatusWatch } from './status-reader.js';
 import { Streams } from './streams.js';
 import { Watch } from './watch.js';
@@ -118,6 +119,7 @@ export function dutiesOf(assembly: Assembly): Loop[] {
 }
 
 interface Members {
+  readonly stranded: Stranded;
   readonly recoveryLoop: Recovery;
   readonly membership: Membership;
 }
@@ -132,7 +134,11 @@ function membersWith(
   polled: Omit<LoopSettings, 'name'>,
 ): Members {
   const { executor, dispatcher, deadlines, notifier } = parts;
-  const recoveryLoop = new Recovery({ ...parts, onRequeued: () => dispatcher.stirred() }, polled);
+  const stranded = new Stranded(parts);
+  const recoveryLoop = new Recovery(
+    { ...parts, stranded, onRequeued: () => dispatcher.stirred() },
+    polled,
+  );
   const membership = new Membership(
     {
       ...parts,
@@ -144,7 +150,7 @@ function membersWith(
   );
   // Whoever hears of others, or hears nothing any more, shows itself alive: its lock alone says so no longer.
   notifier.subscribe('executor', () => membership.wake());
-  return { recoveryLoop, membership };
+  return { stranded, recoveryLoop, membership };
 }
 
 interface Endings {
@@ -210,10 +216,10 @@ function commonParts(
   repository: CheckpointRepository,
   dispatcher: () => Dispatcher,
 ) {
-  const { identity, applicationVersion, clock, random, logger } = options;
+  const { identity, version, clock, random, logger } = options;
   return {
     identity,
-    applicationVersion,
+    version,
     clock,
     random,
     logger,
@@ -234,7 +240,7 @@ function commonParts(
     lease: new Lease(clock, options.leaseMs),
     time: new DatabaseTime(clock),
     recovery: new RecoveryLog(),
-    diagnostics: new Diagnostics({ identity, applicationVersion }),
+    diagnostics: new Diagnostics({ identity, version }),
   };
 }
 

@@ -3,7 +3,7 @@ import { InvalidArgumentError } from '../core/errors.js';
 import { assertIdentifier } from '../core/identifiers.js';
 import { placementOn } from '../core/queue.js';
 import type { TimeLimitOptions } from '../core/time-limit.js';
-import type { Asked, Family, Place } from '../repository/control-repository.js';
+import type { Asked, Family, Place, VersionFilter } from '../repository/control-repository.js';
 import type { QueueRegistry } from './queue-registry.js';
 import { shown } from '../core/shown.js';
 
@@ -36,6 +36,8 @@ export type ResumeOptions = PlaceOptions;
 export interface RestartOptions extends PlaceOptions, TimeLimitOptions {
   /** Of the new workflow; the same again attaches to it. Default: a random UUID. */
   readonly workflowId?: string;
+  /** The version of the application that runs it. Default: this process's; where it has none, that of the old one. */
+  readonly applicationVersion?: string;
 }
 
 export interface ForkOptions extends RestartOptions {
@@ -65,6 +67,18 @@ export function checkedIds(workflowIds: WorkflowIds): readonly string[] {
     );
   }
   return Array.from(ids as readonly unknown[], (id) => assertIdentifier('A workflow id', id)); // holes, too
+}
+
+/** @throws InvalidArgumentError */
+export function versionTarget(
+  target: WorkflowIds | VersionFilter,
+): readonly string[] | VersionFilter {
+  if (typeof target === 'string' || Array.isArray(target)) return checkedIds(target);
+  const { applicationVersion, name } = target as VersionFilter;
+  return {
+    applicationVersion: assertIdentifier('applicationVersion', applicationVersion),
+    ...(name !== undefined && { name: assertIdentifier('A workflow name', name) }),
+  };
 }
 
 /** @throws InvalidArgumentError */

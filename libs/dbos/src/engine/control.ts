@@ -1,12 +1,18 @@
 /** What is done to workflows from outside: cancelled, resumed, deleted; and what was done to them. */
 import { assertIdentifier } from '../core/identifiers.js';
 import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
-import type { ActionRecord, EndedWorkflow } from '../repository/control-repository.js';
+import type {
+  ActionRecord,
+  EndedWorkflow,
+  VersionFilter,
+} from '../repository/control-repository.js';
 import {
   askedBy,
+  type ActionOptions,
   checkedIds,
   familyOf,
   placeOn,
+  versionTarget,
   type FamilyOptions,
   type ResumeOptions,
   type WorkflowIds,
@@ -70,6 +76,23 @@ export class Control {
       await repository.completions.forget(ended.map(({ id }) => id));
       interruptions.deleted(ended);
       return this.told(ended);
+    });
+  }
+
+  /** Moves workflows that nobody owns, and that have no outcome, to another version; returns the ids that it moved. */
+  async setVersion(
+    target: WorkflowIds | VersionFilter,
+    version: string,
+    options: ActionOptions = {},
+  ): Promise<string[]> {
+    this.parts.scopes.outsideSteps('Moving a workflow to another version');
+    const [checked, asked] = [versionTarget(target), askedBy(options)];
+    assertIdentifier('A version', version);
+    const { repository, dispatcher, operation } = this.parts;
+    return operation('workflows.setVersion', async () => {
+      const moved = await repository.control.setVersion(checked, version, asked);
+      if (moved.length > 0) dispatcher.stirred();
+      return moved;
     });
   }
 

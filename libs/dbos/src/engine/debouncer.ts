@@ -49,7 +49,7 @@ export class Debouncer {
     options: DebounceOptions,
   ): Promise<string> {
     const { registry, scopes, starter, repository, patience } = this.parts;
-    const definition = registry.get(name);
+    const definition = registry.newest(name);
     const scope = scopes.outsideSteps('Debouncing a workflow');
     const place = this.checked(options);
     const call = { definition, args, options: pick(options) };

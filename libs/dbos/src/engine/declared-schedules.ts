@@ -42,7 +42,7 @@ export class DeclaredSchedules {
           "@Scheduled('…', { name: '…' }).",
       );
     }
-    this.parts.registry.get(spec.workflow);
+    this.parts.registry.newest(spec.workflow);
     this.declared.set(name, { ...defineSchedule(spec, this.parts.codec.serializers), origin });
   }
 
@@ -67,7 +67,7 @@ export class DeclaredSchedules {
     const databaseNow = await repository.executors.databaseNow();
     const given = declared.map((defined) => newSchedule(defined, databaseNow));
     const schedules = await withStandingInputs(given, this.parts);
-    const workflowNames = registry.names();
+    const workflowNames = registry.callable();
     for (const name of await repository.schedules.declare({ schedules, workflowNames })) {
       logger.warn(
         `Schedule "${name}" is no longer declared here and rests until it is again. To be rid of it, delete it.`,

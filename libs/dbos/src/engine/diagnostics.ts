@@ -54,7 +54,7 @@ export class Diagnostics {
   constructor(
     private readonly parts: {
       readonly identity: ExecutorIdentity;
-      readonly applicationVersion: string | undefined;
+      readonly version: { readonly own: string | undefined };
     },
   ) {}
 
@@ -195,8 +195,8 @@ export class Diagnostics {
   }
 
   private origin() {
-    const { identity, applicationVersion } = this.parts;
-    return { engineId: this.engineId, executorId: identity.id, applicationVersion };
+    const { identity, version } = this.parts;
+    return { engineId: this.engineId, executorId: identity.id, applicationVersion: version.own };
   }
 
   private span(name: string): DiagnosticsSpan {

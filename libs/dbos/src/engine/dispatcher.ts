@@ -6,6 +6,7 @@ import type { Clock } from '../core/clock.js';
 import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
 import type { ClaimAnswer, ClaimedWorkflow } from '../repository/queue-repository.js';
 import type { StepRecord } from '../repository/step-repository.js';
+import type { ApplicationVersion } from './application-version.js';
 import type { DatabaseTime } from './database-time.js';
 import type { Executor } from './executor.js';
 import type { ExecutorIdentity } from './executor-identity.js';
@@ -33,6 +34,7 @@ const CLOCK_MARGIN_MS = 500;
 
 export interface DispatcherParts {
   readonly identity: ExecutorIdentity;
+  readonly version: ApplicationVersion;
   readonly lease: Lease;
   readonly time: DatabaseTime;
   readonly clock: Clock;
@@ -54,6 +56,7 @@ interface SentClaim {
   readonly executorId: string;
   readonly limit: number;
   readonly offers: ReadonlySet<string>;
+  readonly expectations: Map<string, string>;
 }
 
 export class Dispatcher extends Loop {
@@ -78,6 +81,8 @@ export class Dispatcher extends Loop {
   private readonly freed = new Set<string>();
   /** Queues (empty: none) on which something was put here, and which others have not been told of. */
   private offers = new Set<string>();
+  /** Workflows that the next claim may find, and their queues: of a version that need not be ours. */
+  private expectations = new Map<string, string>();
   /** When something that is delayed is due next, as far as is known here (monotonic). */
   private nextDueAt = Number.POSITIVE_INFINITY;
   private halted = false;
@@ -118,11 +123,16 @@ export class Dispatcher extends Loop {
    * would all come for it.
    */
   offered(queue = '', delayMs = 0): void {
-    const takesWork = this.parts.runsWorkflows && !this.halted;
-    if (!takesWork) return this.passOn([queue]);
+    if (!this.takesWork) return this.passOn([queue]);
     if (delayMs > 0 && this.hears(queue)) return this.dueWithin(delayMs);
     this.offers.add(queue);
     this.wake();
+  }
+
+  /** This workflow waits, and who knows of which version it is: others are told unless the next claim brings it here. */
+  expected(workflowId: string, queue = ''): void {
+    if (this.takesWork) this.expectations.set(workflowId, queue);
+    this.offered(queue);
   }
 
   /** Something becomes claimable after this long: it is to be looked for then, or told of where there is no slot. */
@@ -183,21 +193,22 @@ export class Dispatcher extends Loop {
     this.starved = limit === 0;
     if (this.starved) return this.leaveToOthers();
     const executorId = this.parts.identity.id;
-    const offers = this.takeOffers(); // what is put there while the claim is under way is for the next one
+    const [offers, expectations] = this.takeOffers(); // what comes while the claim is under way is for the next one
     this.left.clear();
     this.freed.clear();
     this.nextDueAt = Number.POSITIVE_INFINITY;
     const answer = await this.claim(executorId, limit).catch((error: unknown) => {
       for (const queue of offers) this.offers.add(queue);
+      for (const [id, queue] of expectations) this.expectations.set(id, queue);
       throw error;
     });
     if (this.halted) return this.giveBack(answer.claimed);
-    return this.goOnFrom(answer, { executorId, limit, offers });
+    return this.goOnFrom(answer, { executorId, limit, offers, expectations });
   }
 
   private async goOnFrom(
     { claimed, againInMs, leftDue, ...queues }: ClaimAnswer,
-    { executorId, limit, offers }: SentClaim,
+    { executorId, limit, offers, expectations }: SentClaim,
   ): Promise<number | undefined> {
     this.heldBack = new Set(queues.heldBack);
     this.shared = new Set(queues.shared);
@@ -205,7 +216,8 @@ export class Dispatcher extends Loop {
     this.starved = claimed.length === limit;
     const isTooMuch = (queue: string): boolean =>
       this.starved || this.heldBack.has(queue) || !this.hears(queue);
-    this.passOn([...[...offers].filter(isTooMuch), ...leftDue]);
+    for (const { id } of claimed) expectations.delete(id);
+    this.passOn([...[...offers].filter(isTooMuch), ...expectations.values(), ...leftDue]);
     await this.dispatch(executorId, claimed);
     if (this.starved || queues.heldBack.some((queue) => this.hasMadeRoom(queue))) return 0;
     this.parts.recovery.queueDrained();
@@ -220,7 +232,7 @@ export class Dispatcher extends Loop {
 
   /** There is no slot: whatever waits, or becomes due now, is for others. */
   private leaveToOthers(): number | undefined {
-    this.passOn(this.takeOffers());
+    this.passOn(this.takeOffers()[0]);
     const dueInMs = this.nextDueAt - this.parts.clock.monotonic();
     if (dueInMs > 0) {
       this.wakeWithin(dueInMs);
@@ -244,10 +256,15 @@ export class Dispatcher extends Loop {
     this.parts.notifier.notify('work');
   }
 
-  private takeOffers(): ReadonlySet<string> {
-    const { offers } = this;
+  private get takesWork(): boolean {
+    return this.parts.runsWorkflows && !this.halted;
+  }
+
+  private takeOffers(): [ReadonlySet<string>, Map<string, string>] {
+    const { offers, expectations } = this;
     this.offers = new Set();
-    return offers;
+    this.expectations = new Map();
+    return [offers, expectations];
   }
 
   private passOn(queues: Iterable<string>): void {
@@ -290,11 +307,12 @@ export class Dispatcher extends Loop {
   }
 
   private async claim(executorId: string, limit: number): Promise<ClaimAnswer> {
-    const { repository, registry, queues, time, clock } = this.parts;
+    const { repository, registry, version, queues, time, clock } = this.parts;
     try {
       return await repository.queues.claim({
         executorId,
         names: registry.names(),
+        versions: version.runnable,
         queues: queues.listening(),
         limit,
         validForMs: CLAIM_VALID_MS,

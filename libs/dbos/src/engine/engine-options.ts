@@ -5,6 +5,7 @@ import { assertIdentifier } from '../core/identifiers.js';
 import { SILENT_LOGGER, type Logger } from '../core/logger.js';
 import { redactingLogger, type Redact } from '../core/redaction.js';
 import { SerializerSet, type PayloadCodec } from '../core/serialization/serializer.js';
+import { ApplicationVersion } from './application-version.js';
 import { ContextCarriers, type ContextCarrier } from './context-carriers.js';
 import { ExecutorIdentity } from './executor-identity.js';
 import { retentionRules, type RetentionOptions } from './retention-rules.js';
@@ -33,8 +34,15 @@ export interface EngineOptions {
    * has a random id.
    */
   readonly executorId?: string;
-  /** Stored with every workflow that is started here. Default: none. */
+  /**
+   * Stored with every workflow that is started here; only processes of this version run those. Default: a digest of
+   * the names and sources of the workflow methods, so that each change of one is a new version. Where changes are made
+   * with `patched()` or `@Workflow({ version })`, give a constant. A process with `runWorkflows: false` has none by
+   * default, and what it starts is for the latest version.
+   */
   readonly applicationVersion?: string;
+  /** Other versions whose workflows this process may run as well. Default: none. */
+  readonly compatibleVersions?: readonly string[];
   /** An executor whose heartbeat is older than this is dead. Default 10,000; at least 500. */
   readonly leaseMs?: number;
   /**
@@ -99,10 +107,16 @@ export function resolveEngineOptions(options: EngineOptions, { clock, random }: 
         ? undefined
         : assertIdentifier('executorId', options.executorId),
     ),
-    applicationVersion:
-      options.applicationVersion === undefined
-        ? undefined
-        : assertIdentifier('applicationVersion', options.applicationVersion),
+    version: new ApplicationVersion({
+      applicationVersion:
+        options.applicationVersion === undefined
+          ? undefined
+          : assertIdentifier('applicationVersion', options.applicationVersion),
+      compatibleVersions: (options.compatibleVersions ?? []).map((version) =>
+        assertIdentifier('compatibleVersions: a version', version),
+      ),
+      runWorkflows: options.runWorkflows ?? true,
+    }),
     leaseMs: number('leaseMs', options.leaseMs ?? 10_000, MIN_LEASE_MS),
     maxConcurrentWorkflows: number(
       'maxConcurrentWorkflows',

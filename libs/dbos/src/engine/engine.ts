@@ -34,6 +34,7 @@ import {
   defineWorkflow,
   type WorkflowDefinition,
   type WorkflowOptions,
+  type WorkflowOrigin,
   type WorkflowRegistry,
 } from './registry.js';
 import type { RunScopes } from './run-scope.js';
@@ -49,6 +50,8 @@ import { checkedStepQuery, stepReport, type StepQuery, type StepReport } from '.
 /** How recovery stands here, and what is unfinished in the whole database. */
 export interface RecoveryReport extends RecoveryCounts, UnfinishedCounts {
   readonly executorId: string;
+  /** Null for a process that runs no workflows and is given none. */
+  readonly applicationVersion: string | null;
 }
 
 export class Engine {
@@ -76,7 +79,8 @@ export class Engine {
     this.queues = new Queues(parts);
     this.control = new Control(parts);
     this.forks = new Forks(parts);
-    const onEnqueued = (queue: string | null): void => dispatcher.offered(queue ?? undefined);
+    const onEnqueued = (workflowId: string, queue: string | null): void =>
+      dispatcher.expected(workflowId, queue ?? undefined);
     this.schedules = new Schedules({ ...common, onEnqueued });
     this.inspection = new Inspection(parts);
     this.health = new EngineHealth({
@@ -156,21 +160,26 @@ export class Engine {
   }
 
   /**
-   * @param origin the method that is the workflow, for messages
+   * @param origin the method that is the workflow: its place for messages, its source for the version
    * @throws RegistrationError, InvalidArgumentError
    */
   register(
     name: string,
     invoke: WorkflowDefinition['invoke'],
     options: WorkflowOptions = {},
-    origin?: string,
+    origin: Partial<WorkflowOrigin> = {},
   ): void {
-    this.registry.register(defineWorkflow(name, invoke, options), origin);
+    this.registry.register(defineWorkflow(name, invoke, options, origin.source), origin.place);
   }
 
   /** The id under which this process owns workflows now: the configured one with a suffix, or a random one. */
   get executorId(): string {
     return this.options.identity.id;
+  }
+
+  /** The version of the application, once it is launched; none for a process that runs no workflows and is given none. */
+  get versionInUse(): string | undefined {
+    return this.parts.common.version.own;
   }
 
   /** Whether workflows are claimed and run here: launched, admitted, not shutting down, and not declared dead. */
@@ -198,6 +207,7 @@ export class Engine {
     const { repository, registry, options } = this;
     const { common, membership, recoveryLoop, starter } = this.parts;
     registry.close();
+    common.version.resolve(registry.all());
     this.queueRegistry.close();
     common.recovery.scanning();
     await repository.prepare();
@@ -206,16 +216,19 @@ export class Engine {
     await membership.join();
     membership.goOn();
     await recoveryLoop.tick();
-    const resumed = await repository.workflows.resumeSuspended(registry.names());
-    const unfinished = await repository.workflows.countUnfinished(registry.names());
+    const resumed = await repository.workflows.resumeSuspended(
+      registry.names(),
+      common.version.own,
+    );
+    const unfinished = await this.parts.stranded.look();
     common.recovery.requeued([]);
     options.logger.log('Workflow engine launched', {
       executorId: this.executorId,
+      applicationVersion: common.version.own,
       workflows: registry.names().length,
       unfinished: unfinished.pending + unfinished.enqueued + unfinished.delayed,
       resumedSuspended: resumed.length,
     });
-    this.warnOfStranded(unfinished);
     this.state = 'launched';
     starter.open();
     recoveryLoop.start();
@@ -251,7 +264,7 @@ export class Engine {
     args: readonly unknown[],
     options: StartOptions = {},
   ): Promise<WorkflowHandle<R>> {
-    const call = { definition: this.registry.get(name), args, options };
+    const call = { definition: this.registry.newest(name, options.version), args, options };
     const tx = transactionOf('start()', options);
     if (tx) return this.handle<R>(await this.parts.transactional.start(tx, call));
     const scope = this.scopes.outsideSteps('Starting a workflow');
@@ -270,7 +283,7 @@ export class Engine {
     }
     const scope = this.scopes.outsideSteps('Executing a workflow');
     if (!scope) return (await this.start<R>(name, args, options)).result();
-    const call = { definition: this.registry.get(name), args, options };
+    const call = { definition: this.registry.newest(name, options.version), args, options };
     const [startId, resultId] = [scope.sequence.takeId(), scope.sequence.takeId()];
     const childId = await this.parts.starter.startChild(scope, call, startId);
     return this.handle<R>(childId).resultInWorkflow(scope, undefined, resultId);
@@ -320,7 +333,12 @@ export class Engine {
   async recovery(): Promise<RecoveryReport> {
     return this.operation('workflows.recovery', async () => {
       const unfinished = await this.repository.workflows.countUnfinished(this.registry.names());
-      return { executorId: this.executorId, ...this.parts.common.recovery.counts(), ...unfinished };
+      return {
+        executorId: this.executorId,
+        applicationVersion: this.parts.common.version.own ?? null,
+        ...this.parts.common.recovery.counts(),
+        ...unfinished,
+      };
     });
   }
 
@@ -367,15 +385,5 @@ export class Engine {
     arrivals.failAll(shutDown);
     parts.common.lifecycle.close();
     this.state = 'stopped';
-  }
-
-  private warnOfStranded({ stranded }: UnfinishedCounts): void {
-    for (const { name, count, reason } of stranded) {
-      this.options.logger.warn(`${count} unfinished "${name}" cannot go on here: ${reason}`, {
-        name,
-        count,
-        reason,
-      });
-    }
   }
 }

@@ -119,7 +119,7 @@ export class Enqueuer implements PlacementWriter {
       report.childWorkflowId = id;
       return id;
     };
-    return checkpoint(scope, { name: call.definition.name, produce });
+    return checkpoint(scope, { name: call.definition.title, produce });
   }
 
   /** All or none, in one statement. Ids that exist already are attached to. */

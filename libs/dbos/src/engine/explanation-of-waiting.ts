@@ -14,10 +14,12 @@ export interface Place {
 }
 
 export type WaitingReason =
-  /** Nobody alive registers its name, or listens to its queue; or nobody is alive that runs workflows. */
+  /** Nobody alive registers its name, may run its version of the application, or listens to its queue; or nobody is alive that runs workflows. */
   | (Place & {
       readonly kind: 'no-executor';
-      readonly missing: 'executor' | 'workflow' | 'queue';
+      readonly missing: 'executor' | 'workflow' | 'version' | 'queue';
+      /** Its version of the application; null: none. */
+      readonly version: string | null;
       readonly executorsAlive: number;
     })
   | (Place & { readonly kind: 'queue-paused' })
@@ -55,10 +57,18 @@ export function reasonOfWaiting(facts: WorkflowFacts): WaitingReason {
 }
 
 /** One that does not say what it takes up may take up anything. */
-function canRun({ workflows, queues }: ExecutorFacts, { workflow }: WorkflowFacts): boolean {
+function mayRunVersion(
+  { versions }: ExecutorFacts,
+  { applicationVersion }: WorkflowFacts['workflow'],
+): boolean {
+  return versions?.includes(applicationVersion ?? '') ?? true;
+}
+
+function canRun(executor: ExecutorFacts, { workflow }: WorkflowFacts): boolean {
+  const { workflows, queues } = executor;
   const knows = workflows?.includes(workflow.name) ?? true;
   const listens = workflow.queue === null || (queues?.includes(workflow.queue) ?? true);
-  return knows && listens;
+  return knows && listens && mayRunVersion(executor, workflow);
 }
 
 function noExecutor(
@@ -69,9 +79,19 @@ function noExecutor(
   if (able.length > 0) return undefined;
   const running = executors.filter(({ workflows }) => workflows === null || workflows.length > 0);
   const known = running.filter(({ workflows }) => workflows?.includes(workflow.name) ?? true);
-  const nobodyRuns = running.length === 0 ? 'executor' : 'workflow';
-  const missing = known.length > 0 ? 'queue' : nobodyRuns;
-  return { ...place, kind: 'no-executor', missing, executorsAlive: executors.length };
+  const missing = missingOf(running, known, workflow);
+  const version = workflow.applicationVersion;
+  return { ...place, kind: 'no-executor', missing, version, executorsAlive: executors.length };
+}
+
+function missingOf(
+  running: readonly ExecutorFacts[],
+  known: readonly ExecutorFacts[],
+  workflow: WorkflowFacts['workflow'],
+): 'executor' | 'workflow' | 'version' | 'queue' {
+  if (running.length === 0) return 'executor';
+  if (known.length === 0) return 'workflow';
+  return known.some((executor) => mayRunVersion(executor, workflow)) ? 'queue' : 'version';
 }
 
 function fullness(

@@ -41,8 +41,9 @@ const SENTENCES: Sentences = {
     `runs step ${stepId} "${stepName}" since ${time(since)} (attempt ${attempt})`,
   running: ({ executorId, host, lastStep }) =>
     `runs on executor "${executorId}"${host ? ` (pid ${host.pid} on ${host.hostname})` : ''}${after(lastStep)}`,
-  'no-executor': (reason, { name }) =>
-    `waits ${where(reason)}, but ${missing(reason, name)} (${times(reason.executorsAlive, 'executor', 'executors')} alive)`,
+  'no-executor': (reason, subject) =>
+    `waits ${where(reason)}, but ${missing(reason, subject.name)} (${times(reason.executorsAlive, 'executor', 'executors')} alive)` +
+    remedy(reason, subject),
   'queue-paused': (reason) => `waits ${where(reason)}, which is paused`,
   'queue-full': (reason) =>
     `waits ${where(reason)}, which has ${reason.atWork} at work and may have ${reason.allowed} (${reason.limit})`,
@@ -67,17 +68,30 @@ export function sentenceOf<Kind extends WorkflowReason['kind']>(
   return `Workflow "${subject.workflowId}" (${subject.name}) ${sentence(reason, subject)}.`;
 }
 
-function missing({ missing: what, queue }: Reason<'no-executor'>, name: string): string {
+function missing({ missing: what, queue, version }: Reason<'no-executor'>, name: string): string {
   switch (what) {
     case 'executor':
       return 'no process is alive that runs workflows';
     case 'workflow':
       return `no live executor registers "${name}"`;
+    case 'version':
+      return `no live executor that registers "${name}" may run version "${version ?? ''}" of the application`;
     case 'queue':
       return `no live executor that registers "${name}" listens to queue "${queue ?? ''}"`;
     default:
       return what satisfies never;
   }
+}
+
+function remedy(
+  { missing: what, version }: Reason<'no-executor'>,
+  { workflowId }: Subject,
+): string {
+  if (what !== 'version') return '';
+  return (
+    `; start a process of that version or one with compatibleVersions: ['${version ?? ''}'], or move it: ` +
+    `workflows.setVersion('${workflowId}', '…')`
+  );
 }
 
 function where({ queue, partitionKey, position }: Place): string {

@@ -1,9 +1,8 @@
 /** Decides what a look at the due schedules leads to: which ticks of each are fired, and how far it moves on. */
 import { dueTicks } from '../core/schedule-ticks.js';
 import { Timetable } from '../core/schedule-timetable.js';
-import type { SerializerSet } from '../core/serialization/serializer.js';
 import type { DueSchedule, Firing } from '../repository/schedule-repository.js';
-import { occurrence, scheduledRuns } from './scheduled-runs.js';
+import { occurrence, scheduledRuns, type RunTerms } from './scheduled-runs.js';
 
 /**
  * One statement enqueues this much at most; the rest is due at the next look. All schedules have an equal share, so that
@@ -26,7 +25,7 @@ export interface FiringPlan {
 export function planFirings(
   due: readonly DueSchedule[],
   databaseNow: Date,
-  serializers: SerializerSet,
+  terms: RunTerms,
 ): FiringPlan {
   const firings: PlannedFiring[] = [];
   const failures: Array<{ name: string; error: unknown }> = [];
@@ -36,7 +35,7 @@ export function planFirings(
     const bytes = schedule.definition.input?.text.length ?? 0;
     const limit = Math.min(share, Math.max(1, Math.floor(bytesLeft / (bytes + 1))));
     try {
-      const firing = firingOf(schedule, { databaseNow, limit, serializers });
+      const firing = firingOf(schedule, { databaseNow, limit, ...terms });
       firings.push(firing);
       bytesLeft -= firing.runs.length * bytes;
     } catch (error) {
@@ -47,16 +46,13 @@ export function planFirings(
   return { firings, failures };
 }
 
-interface Terms {
+interface Terms extends RunTerms {
   readonly databaseNow: Date;
   readonly limit: number;
-  readonly serializers: SerializerSet;
 }
 
-function firingOf(
-  schedule: DueSchedule,
-  { databaseNow, limit, serializers }: Terms,
-): PlannedFiring {
+function firingOf(schedule: DueSchedule, terms: Terms): PlannedFiring {
+  const { databaseNow, limit } = terms;
   const { name, revision, nextTickAt, definition } = schedule;
   const { cron, timeZone, backfill } = definition;
   const timetable = Timetable.of(cron, timeZone);
@@ -73,7 +69,7 @@ function firingOf(
     expectedTickAt: nextTickAt,
     nextTickAt: next,
     lastTickAt: ticks.at(-1),
-    runs: scheduledRuns(schedule, occurrences, serializers),
+    runs: scheduledRuns(schedule, occurrences, terms),
     passedOver,
     queue: definition.queue,
   };

@@ -6,6 +6,7 @@ import type { Branch, Branches } from './branches.js';
 import { checkpoint } from './checkpoint.js';
 import type { DatabaseTime } from './database-time.js';
 import type { RunScopes, StepContext } from './run-scope.js';
+import { Patches } from './patches.js';
 import type { Sleeper } from './sleep.js';
 import {
   defineStep,
@@ -18,12 +19,16 @@ import {
 import { givenFunction, givenList, givenOptions } from '../core/given.js';
 
 export class Flow {
+  readonly patches: Patches;
+
   constructor(
     private readonly surroundings: StepSurroundings,
     private readonly sleeper: Sleeper,
     private readonly branches: Branches,
     private readonly time: DatabaseTime,
-  ) {}
+  ) {
+    this.patches = new Patches(surroundings.scopes);
+  }
 
   private get scopes(): RunScopes {
     return this.surroundings.scopes;

@@ -14,6 +14,7 @@ import type {
   ForkPoint,
   NewFork,
 } from '../repository/control-repository.js';
+import type { ApplicationVersion } from './application-version.js';
 import {
   askedBy,
   checkedIds,
@@ -33,7 +34,7 @@ export interface ForksParts {
   readonly repository: { readonly control: ControlRepository };
   readonly queues: QueueRegistry;
   readonly scopes: RunScopes;
-  readonly applicationVersion: string | undefined;
+  readonly version: ApplicationVersion;
   readonly dispatcher: Dispatcher;
   readonly lifecycle: Lifecycle;
   /** In a workflow a checkpointed operation; elsewhere as patient as callers are. */
@@ -110,11 +111,13 @@ export class Forks {
   }
 
   private draft(options: Omit<ForkOptions, 'workflowId'>, action: NewFork['action']): Draft {
-    const { queues, applicationVersion } = this.parts;
+    const { queues, version } = this.parts;
+    const { applicationVersion = version.own } = options;
     return {
       from: pointOf(options.from),
       action,
-      applicationVersion,
+      applicationVersion:
+        applicationVersion && assertIdentifier('applicationVersion', applicationVersion),
       place: placeOn(queues, options),
       limit: limitOf(options),
       ...askedBy(options),

@@ -17,6 +17,7 @@ const WELL_IN_DATABASE: DatabaseHealth = {
   databaseMs: 1_000,
   recovery: {
     executorId: 'executor',
+    applicationVersion: null,
     phase: 'running',
     found: 3,
     replaying: 2,
@@ -96,7 +97,7 @@ describe('What is wrong in the database', () => {
     const recovery = {
       ...WELL_IN_DATABASE.recovery,
       deadLettered: 1,
-      stranded: [{ name: 'Gone', count: 4, reason } as const],
+      stranded: [{ name: 'Gone', version: null, count: 4, reason } as const],
     };
     expect(ofDatabase({ recovery })).toEqual(['stranded', 'dead-letters']);
   });

@@ -2,6 +2,7 @@
 import type { HealthOptions } from './engine-options.js';
 import type { DatabaseHealth, ProcessHealth } from './health.js';
 import type { LoopReport } from './loop.js';
+import { remedyOf, strandedSentence } from './stranded.js';
 
 export type HealthProblemCode =
   /** The heartbeat is late: without one the lease runs out, and others take this process for dead. */
@@ -78,8 +79,11 @@ export function problemsOfDatabase(
             'processes.',
         ),
       ),
-    ...stranded.map(({ name, count, reason }) =>
-      problem('stranded', `${count} "${name}" cannot go on here: ${reason}.`),
+    ...stranded.map((workflows) =>
+      problem(
+        'stranded',
+        `${strandedSentence(workflows)} ${remedyOf(workflows, recovery.applicationVersion ?? undefined)}`,
+      ),
     ),
     ...when(
       deadLettered > 0,

@@ -4,6 +4,7 @@ import type { CheckpointRepository } from '../repository/checkpoint-repository.j
 import type { Hearing } from '../repository/notifier.js';
 import type { QueueBacklog } from '../repository/queue-repository.js';
 import type { UnfinishedCounts } from '../repository/workflow-repository.js';
+import type { ApplicationVersion } from './application-version.js';
 import type { ExecutorIdentity } from './executor-identity.js';
 import type { HealthOptions } from './engine-options.js';
 import type { Lease } from './lease.js';
@@ -36,7 +37,8 @@ export interface ProcessHealth {
 export interface DatabaseHealth {
   /** Round trip of one trivial statement. */
   readonly databaseMs: number;
-  readonly recovery: RecoveryCounts & UnfinishedCounts & { readonly executorId: string };
+  readonly recovery: RecoveryCounts &
+    UnfinishedCounts & { readonly executorId: string; readonly applicationVersion: string | null };
   /** Of the queues that are registered here. */
   readonly queues: readonly QueueBacklog[];
 }
@@ -47,6 +49,7 @@ export interface EngineHealthParts {
   readonly slots: Slots;
   readonly registry: WorkflowRegistry;
   readonly queues: QueueRegistry;
+  readonly version: ApplicationVersion;
   readonly recovery: RecoveryLog;
   readonly clock: Clock;
   readonly repository: CheckpointRepository;
@@ -97,7 +100,7 @@ export class EngineHealth {
   }
 
   private async look(): Promise<DatabaseHealth> {
-    const { repository, registry, queues, recovery, identity } = this.parts;
+    const { repository, registry, queues, recovery, identity, version } = this.parts;
     const startedAt = performance.now();
     await repository.ping();
     const databaseMs = Math.round((performance.now() - startedAt) * 10) / 10;
@@ -106,7 +109,12 @@ export class EngineHealth {
       repository.workflows.countUnfinished(registry.names(), MOST_COUNTED),
       names.length > 0 ? repository.queues.backlogs(names, MOST_COUNTED) : [],
     ]);
-    const counts = { executorId: identity.id, ...recovery.counts(), ...unfinished };
+    const counts = {
+      executorId: identity.id,
+      applicationVersion: version.own ?? null,
+      ...recovery.counts(),
+      ...unfinished,
+    };
     return { databaseMs, recovery: counts, queues: backlogs };
   }
 }

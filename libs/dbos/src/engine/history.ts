@@ -45,6 +45,13 @@ export class History {
     return inside && differs(stepId, branchesWith(inside), name);
   }
 
+  /** What stands at `stepId`, the step or what lies inside of it; undefined for nothing. */
+  nameAt(stepId: string): string | undefined {
+    if (this.isEmpty) return undefined;
+    const inside = this.insideOf(stepId);
+    return this.steps.get(stepId)?.name ?? (inside && branchesWith(inside));
+  }
+
   /** Whether something else than branches was recorded where the code now opens branches. */
   recallScope(stepId: string, name: string): HistoryDifference | undefined {
     const step = this.steps.get(stepId);

@@ -6,6 +6,7 @@ import type { Logger } from '../core/logger.js';
 import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
 import type { Notifier } from '../repository/notifier.js';
 import type { ExecutorHolder } from '../repository/executor-repository.js';
+import type { ApplicationVersion } from './application-version.js';
 import type { DatabaseTime } from './database-time.js';
 import type { ExecutorIdentity } from './executor-identity.js';
 import type { Lease } from './lease.js';
@@ -24,7 +25,7 @@ const TAKEOVER_POLL_MS = 100;
 
 export interface MembershipParts {
   readonly identity: ExecutorIdentity;
-  readonly applicationVersion: string | undefined;
+  readonly version: ApplicationVersion;
   readonly repository: CheckpointRepository;
   readonly registry: WorkflowRegistry;
   readonly queues: QueueRegistry;
@@ -122,7 +123,7 @@ export class Membership extends Loop {
   }
 
   private async register(): Promise<void> {
-    const { identity, applicationVersion, lease, repository, clock, logger } = this.parts;
+    const { identity, version, lease, repository, clock, logger } = this.parts;
     const { registry, queues, runsWorkflows } = this.parts;
     const { id, name } = identity;
     const registration = {
@@ -133,7 +134,8 @@ export class Membership extends Loop {
       workflows: runsWorkflows ? registry.names() : [],
       queues: runsWorkflows ? queues.heard() : [],
       ...(name !== undefined && { name }),
-      ...(applicationVersion !== undefined && { applicationVersion }),
+      ...(version.own !== undefined && { applicationVersion: version.own }),
+      compatibleVersions: version.compatible,
     };
     let former: ExecutorHolder | undefined;
     for (;;) {

@@ -50,7 +50,12 @@ export class Queues {
     options: EnqueueOptions,
   ): Promise<string> {
     const { registry, queues, scopes, enqueuer, transactional } = this.parts;
-    const call = { definition: registry.get(name), queue: queues.get(queueName), args, options };
+    const call = {
+      definition: registry.newest(name, options.version),
+      queue: queues.get(queueName),
+      args,
+      options,
+    };
     const tx = transactionOf('enqueue()', options);
     if (tx) return transactional.enqueue(tx, call);
     const scope = scopes.outsideSteps('Enqueuing a workflow');
@@ -65,7 +70,7 @@ export class Queues {
     options: TransactionalOptions = {},
   ): Promise<string[]> {
     const { registry, queues, scopes, enqueuer, operation, transactional } = this.parts;
-    const [definition, queue] = [registry.get(name), queues.get(queueName)];
+    const [definition, queue] = [registry.newest(name), queues.get(queueName)];
     const tx = transactionOf('enqueueMany()', options);
     if (tx) return transactional.enqueueMany(tx, { definition, queue, items });
     const scope = scopes.outsideSteps('Enqueuing workflows');

@@ -4,12 +4,15 @@ import type { CheckpointRepository } from '../repository/checkpoint-repository.j
 import type { Diagnostics } from './diagnostics.js';
 import { Loop, type LoopSettings } from './loop.js';
 import type { RecoveryLog } from './recovery-log.js';
+import type { Stranded } from './stranded.js';
 
 export interface RecoveryParts {
   readonly repository: CheckpointRepository;
   readonly recovery: RecoveryLog;
   readonly diagnostics: Diagnostics;
   readonly logger: Logger;
+  /** What nobody alive may take up after that is told of. */
+  readonly stranded: Pick<Stranded, 'look'>;
   /** Workflows went back to the queue. */
   readonly onRequeued: () => void;
 }
@@ -58,5 +61,6 @@ export class Recovery extends Loop {
       executorIds,
       total,
     });
+    await this.parts.stranded.look();
   }
 }

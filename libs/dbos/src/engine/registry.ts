@@ -19,12 +19,30 @@ export interface WorkflowOptions {
    * is started, and the workflow gets what the schema makes of it.
    */
   readonly input?: Schema | readonly Schema[];
+  /**
+   * Which of several implementations of one name this is: a whole number from 1, one without comes before all. A start
+   * takes the highest unless it names another; what is unfinished goes on with its own, so keep it until none is left.
+   * It is part of the stored name: `Checkout@2`.
+   */
+  readonly version?: number;
   /** What the result must be. A workflow that returns something else fails. */
   readonly output?: Schema;
 }
 
+/** Where a workflow stands in the code. */
+export interface WorkflowOrigin {
+  readonly place: string;
+  readonly source: string;
+}
+
 export interface WorkflowDefinition {
+  /** As it is stored, its version included. */
   readonly name: string;
+  /** What all versions of it have in common, and what it is called by. */
+  readonly title: string;
+  readonly version: number;
+  /** Of the method. */
+  readonly source: string;
   readonly maxRecoveryAttempts: number;
   readonly input: readonly Schema[];
   readonly output: Schema | undefined;
@@ -38,8 +56,20 @@ export function defineWorkflow(
   name: string,
   invoke: WorkflowDefinition['invoke'],
   options: WorkflowOptions = {},
+  source = Function.prototype.toString.call(invoke),
 ): WorkflowDefinition {
   assertIdentifier('A workflow name', name);
+  if (titleOf(name) !== name) {
+    throw new InvalidArgumentError(
+      `Workflow "${name}": a name does not end in its version. Give it apart: @Workflow({ name: '…', version: 2 }).`,
+    );
+  }
+  const { version } = options;
+  if (version !== undefined && !(Number.isInteger(version) && version >= 1)) {
+    throw new InvalidArgumentError(
+      `Workflow "${name}": version must be a whole number of at least 1, not ${String(version)}.`,
+    );
+  }
   const { maxRecoveryAttempts = DEFAULT_MAX_RECOVERY_ATTEMPTS, output } = options;
   const input = [options.input ?? []].flat();
   for (const schema of input) assertSchema(`Workflow "${name}": input`, schema);
@@ -51,7 +81,26 @@ export function defineWorkflow(
         `not ${shown(maxRecoveryAttempts)}.`,
     );
   }
-  return { name, maxRecoveryAttempts, input, output, invoke };
+  return {
+    name: storedName(name, version),
+    title: name,
+    version: version ?? 0,
+    source,
+    maxRecoveryAttempts,
+    input,
+    output,
+    invoke,
+  };
+}
+
+/** The name with which a version is stored. */
+export function storedName(title: string, version: number | undefined): string {
+  return version === undefined ? title : `${title}@${version}`;
+}
+
+/** What all versions have in common. */
+export function titleOf(name: string): string {
+  return name.replace(/@\d+$/, '');
 }
 
 /** What the schemas make of the arguments. @throws ValidationError */
@@ -72,6 +121,7 @@ interface Registration {
 
 export class WorkflowRegistry {
   private readonly registrations = new Map<string, Registration>();
+  private readonly byTitle = new Map<string, WorkflowDefinition[]>();
   private closed = false;
 
   /**
@@ -89,6 +139,8 @@ export class WorkflowRegistry {
     const former = this.registrations.get(name);
     if (former) throw new RegistrationError(duplicate(name, former.origin, origin));
     this.registrations.set(name, { definition, origin });
+    const { title } = definition;
+    this.byTitle.set(title, [...(this.byTitle.get(title) ?? []), definition]);
   }
 
   /** From the launch on the set is fixed. */
@@ -101,6 +153,33 @@ export class WorkflowRegistry {
     const registration = this.registrations.get(name);
     if (!registration) throw new WorkflowNotRegisteredError(name);
     return registration.definition;
+  }
+
+  /**
+   * The implementation that a start takes.
+   * @param version undefined: the newest
+   * @throws WorkflowNotRegisteredError
+   */
+  newest(title: string, version?: number): WorkflowDefinition {
+    if (version !== undefined) return this.get(storedName(title, version));
+    let newest: WorkflowDefinition | undefined;
+    for (const definition of this.byTitle.get(title) ?? [])
+      if (!newest || definition.version > newest.version) newest = definition;
+    return newest ?? this.get(title);
+  }
+
+  /** The stored name of what a start of `title` takes here; the title itself where nothing is registered under it. */
+  nameOfNewest(title: string): string {
+    return this.byTitle.has(title) ? this.newest(title).name : title;
+  }
+
+  /** What a workflow may be called by: the names, and those without their versions. */
+  callable(): string[] {
+    return [...new Set([...this.registrations.keys(), ...this.byTitle.keys()])];
+  }
+
+  all(): WorkflowDefinition[] {
+    return [...this.registrations.values()].map(({ definition }) => definition);
   }
 
   names(): string[] {

@@ -7,13 +7,14 @@ import { Timetable, type TickRange } from '../core/schedule-timetable.js';
 import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
 import type { ScheduleRecord } from '../repository/schedule-repository.js';
 import type { OutcomeCodec } from './outcome.js';
+import type { WorkflowRegistry } from './registry.js';
 import { occurrence, scheduledRuns, type Occurrence } from './scheduled-runs.js';
 
 export interface ScheduleRunsParts {
-  readonly applicationVersion: string | undefined;
+  readonly registry: WorkflowRegistry;
   readonly repository: CheckpointRepository;
   readonly codec: OutcomeCodec;
-  readonly onEnqueued: (queue: string | null) => void;
+  readonly onEnqueued: (workflowId: string, queue: string | null) => void;
 }
 
 /** A span of time: `from` belongs to it, `until` does not. */
@@ -56,12 +57,15 @@ export class ScheduleRuns {
     schedule: ScheduleRecord,
     occurrences: readonly Occurrence[],
   ): Promise<void> {
-    const { repository, codec, applicationVersion, onEnqueued } = this.parts;
+    const { repository, codec, registry, onEnqueued } = this.parts;
     const { name } = schedule;
-    const runs = scheduledRuns(schedule, occurrences, codec.serializers);
-    const isThere = await repository.schedules.enqueue({ name, runs, applicationVersion });
+    const runs = scheduledRuns(schedule, occurrences, {
+      serializers: codec.serializers,
+      nameOf: (title) => registry.nameOfNewest(title),
+    });
+    const isThere = await repository.schedules.enqueue({ name, runs });
     if (!isThere) throw new ScheduleNotFoundError(name);
-    onEnqueued(schedule.definition.queue);
+    for (const { id } of runs) onEnqueued(id, schedule.definition.queue);
   }
 }
 

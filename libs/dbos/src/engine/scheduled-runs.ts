@@ -2,6 +2,11 @@
 import type { SerializerSet } from '../core/serialization/serializer.js';
 import type { ScheduledRun, ScheduleRecord } from '../repository/schedule-repository.js';
 
+export interface RunTerms {
+  readonly serializers: SerializerSet;
+  readonly nameOf: (workflowName: string) => string;
+}
+
 type Schedule = Pick<ScheduleRecord, 'name' | 'definition'>;
 
 export interface Occurrence {
@@ -15,15 +20,19 @@ export function occurrence({ name }: Schedule, tick: Date): Occurrence {
   return { id: `sched-${name}-${tick.toISOString()}`, tick };
 }
 
-/** @throws UnknownFormatError, UndecodableValueError when the stored input cannot be read here */
+/**
+ * @param nameOf the stored name of the version of a workflow that is run
+ * @throws UnknownFormatError, UndecodableValueError when the stored input cannot be read here
+ */
 export function scheduledRuns(
   { name, definition }: Schedule,
   occurrences: readonly Occurrence[],
-  serializers: SerializerSet,
+  { serializers, nameOf }: RunTerms,
 ): ScheduledRun[] {
   const input = definition.input ? [serializers.decode(definition.input)] : [];
   return occurrences.map(({ id, tick }) => ({
     id,
+    workflowName: nameOf(definition.workflowName),
     input: serializers.encode([tick, ...input], `arguments of schedule "${name}"`),
   }));
 }

@@ -18,15 +18,14 @@ const RETRY_MS = 1_000;
 const MAX_DUE = 100;
 
 export interface SchedulerParts {
-  readonly applicationVersion: string | undefined;
   readonly repository: CheckpointRepository;
   readonly registry: WorkflowRegistry;
   readonly codec: OutcomeCodec;
   readonly clock: Clock;
   readonly random: () => number;
   readonly logger: Logger;
-  /** Workflows wait, on a queue or on none. */
-  readonly onEnqueued: (queue: string | null) => void;
+  /** A workflow waits, on a queue or on none, that has no version of the application. */
+  readonly onEnqueued: (workflowId: string, queue: string | null) => void;
 }
 
 export class Scheduler extends Loop {
@@ -47,7 +46,7 @@ export class Scheduler extends Loop {
   async tick(): Promise<number> {
     const { repository, registry } = this.parts;
     const { databaseNow, due, nextDueInMs } = await repository.schedules.due({
-      workflowNames: registry.names(),
+      workflowNames: registry.callable(),
       except: this.exceptions(),
       limit: MAX_DUE,
     });
@@ -58,20 +57,25 @@ export class Scheduler extends Loop {
 
   /** Returns the pause until the next look. */
   private async fire(due: readonly DueSchedule[], databaseNow: Date): Promise<number> {
-    const { repository, codec, applicationVersion } = this.parts;
-    const { firings, failures } = planFirings(due, databaseNow, codec.serializers);
+    const { repository, codec, registry } = this.parts;
+    const { serializers } = codec;
+    const { firings, failures } = planFirings(due, databaseNow, {
+      serializers,
+      nameOf: (title) => registry.nameOfNewest(title),
+    });
     for (const { name, error } of failures) this.leaveToOthers(name, error);
     if (firings.length === 0) return 0;
-    const moved = await repository.schedules.fire(firings, applicationVersion);
+    const moved = await repository.schedules.fire(firings);
     if (moved.length === 0) return RETRY_MS;
     this.fired(firings.filter(({ name }) => moved.includes(name)));
     return 0;
   }
 
   private fired(firings: readonly PlannedFiring[]): void {
-    const ran = firings.filter(({ runs }) => runs.length > 0);
-    for (const queue of new Set(ran.map((firing) => firing.queue))) this.parts.onEnqueued(queue);
-    for (const firing of firings) this.tellOfMissed(firing);
+    for (const firing of firings) {
+      for (const { id } of firing.runs) this.parts.onEnqueued(id, firing.queue);
+      this.tellOfMissed(firing);
+    }
   }
 
   private exceptions(): string[] {

@@ -90,7 +90,7 @@ export class Schedules {
   async update(name: string, changes: ScheduleChanges): Promise<void> {
     this.declared.assertNotDeclared(assertScheduleName(name));
     const { registry, queues, codec } = this.parts;
-    if (changes.workflow !== undefined) registry.get(changes.workflow);
+    if (changes.workflow !== undefined) registry.newest(changes.workflow);
     assertScheduleQueue(queues, changes.queue);
     const change = changedDefinition(name, changes, codec.serializers);
     return this.change('schedules.update', () =>
@@ -192,7 +192,7 @@ export class Schedules {
   private define(spec: ScheduleSpec): DefinedSchedule {
     const defined = defineSchedule(spec, this.parts.codec.serializers);
     const { registry, queues } = this.parts;
-    registry.get(spec.workflow);
+    registry.newest(spec.workflow);
     assertScheduleQueue(queues, spec.queue);
     return defined;
   }

@@ -72,7 +72,7 @@ export class Sender {
     const { arrivals, dispatcher, identity, notifier, registry } = this.parts;
     const { executorId, isWoken, name, queue } = destination;
     if (isWoken) {
-      if (registry.names().includes(name)) dispatcher.offered(queue ?? undefined);
+      if (registry.names().includes(name)) dispatcher.expected(workflowId, queue ?? undefined);
       else notifier.notify('work', queue ?? undefined);
       return;
     }

@@ -14,6 +14,7 @@ import type {
   NewWorkflow,
   StartedWorkflow,
 } from '../repository/workflow-repository.js';
+import type { ApplicationVersion } from './application-version.js';
 import { checkpoint, type OperationReport } from './checkpoint.js';
 import type { ContextCarriers } from './context-carriers.js';
 import type { DatabaseTime } from './database-time.js';
@@ -24,13 +25,15 @@ import type { ExecutorIdentity } from './executor-identity.js';
 import type { Lifecycle } from './lifecycle.js';
 import type { OutcomeCodec } from './outcome.js';
 import type { Patience } from './patience.js';
-import { validatedArguments, type WorkflowDefinition } from './registry.js';
+import { titleOf, validatedArguments, type WorkflowDefinition } from './registry.js';
 import type { RunScope } from './run-scope.js';
 import type { Slots } from './slots.js';
 
 export interface StartOptions extends TimeLimitOptions, TransactionalOptions {
   /** The idempotency key: the same id again attaches to the first execution. Default: a random UUID. */
   readonly workflowId?: string;
+  /** Which version of the workflow, where several are registered (`@Workflow({ version })`). Default: the newest. */
+  readonly version?: number;
   /** A JSON object to find the workflow by later, kept as `JSON.stringify` makes it. Not inherited by children. */
   readonly attributes?: Readonly<Record<string, unknown>>;
 }
@@ -53,7 +56,7 @@ export interface StarterParts {
   readonly identity: ExecutorIdentity;
   /** Whether this process may become the owner of a workflow now. */
   readonly mayOwn: () => boolean;
-  readonly applicationVersion: string | undefined;
+  readonly version: ApplicationVersion;
   readonly repository: CheckpointRepository;
   readonly executor: Executor;
   readonly codec: OutcomeCodec;
@@ -119,7 +122,8 @@ export class Starter {
     const { id, name, ...rest } = this.compose(checked ? await checked : call, parent, event);
     const limit = begun(rest, this.parts.time.nowMs());
     const standing = await this.begin({ id, name, ...rest, ...limit });
-    if (standing.name !== name) throw new WorkflowIdConflictError(id, standing.name, name);
+    if (titleOf(standing.name) !== titleOf(name))
+      throw new WorkflowIdConflictError(id, standing.name, name);
     return id;
   }
 
@@ -144,7 +148,7 @@ export class Starter {
           'bootstrap and before its shutdown.',
       );
     }
-    const { applicationVersion } = this.parts;
+    const applicationVersion = this.parts.version.own;
     if (event?.count === 1) event.workflowId = id;
     const attributes =
       options.attributes === undefined ? undefined : jsonAttributes(options.attributes);
@@ -172,7 +176,7 @@ export class Starter {
       report.childWorkflowId = workflowId;
       return this.start({ ...call, options: { ...call.options, workflowId } }, scope.run);
     };
-    return checkpoint(scope, { name: call.definition.name, produce }, takenId);
+    return checkpoint(scope, { name: call.definition.title, produce }, takenId);
   }
 
   /** Writes what does not wait on a queue as our own, if there is room. Two starts of one id share one statement. */

@@ -28,6 +28,11 @@ export class StepSequence {
     return id;
   }
 
+  /** The id that is taken next. */
+  get upcomingId(): string {
+    return `${this.prefix}${this.next}`;
+  }
+
   /** How many ids have been taken. */
   get length(): number {
     return this.next;

@@ -122,6 +122,15 @@ export class WorkflowRun {
     return this.adopt<T>(recollection.step);
   }
 
+  /** Whether an operation of this name may come at `stepId`: it was recorded there, or nothing was. */
+  mayBegin(stepId: string, name: string): boolean {
+    return (this.history.nameAt(stepId) ?? name) === name;
+  }
+
+  hasRecorded(stepId: string, name: string): boolean {
+    return this.history.nameAt(stepId) === name;
+  }
+
   /** An outcome that stands in the database already. @throws UnreadableHistoryError */
   adopt<T>(step: Pick<StepRecord, 'stepId' | 'name' | 'output' | 'error'>): Outcome<T> {
     if (step.error) this.noteFailure(step.stepId);

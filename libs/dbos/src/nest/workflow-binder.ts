@@ -143,8 +143,10 @@ export class WorkflowBinder {
       this.shadow(instance, method, place, (original) => {
         const run = unshadowed(original);
         const invoke = (...args: unknown[]): unknown => Reflect.apply(run, instance, args);
-        engine.register(name, invoke, workflow, place);
-        return (_self, args) => engine.execute(name, args);
+        engine.register(name, invoke, workflow, { place, source: String(run) });
+        const { version } = workflow; // a call of the method itself means this one, however old
+        return (_self, args) =>
+          engine.execute(name, args, version === undefined ? {} : { version });
       });
     }
   }

@@ -169,6 +169,30 @@ export class WorkflowContext {
     return this.engine.updates.receive<P>(topic, options);
   }
 
+  /**
+   * Whether this run takes the new code of a change: true for runs that come here for the first time, which leave a
+   * marker, and for their replays; false for runs that an older version brought past here. Old runs are finished by the
+   * old branch, as long as there is one.
+   *
+   * @example
+   * ```ts
+   * if (await this.flow.patched('check-fraud')) await this.fraud.check(order);
+   * ```
+   * @throws NotInWorkflowError, ForbiddenInStepError
+   */
+  patched(id: string): Promise<boolean> {
+    return this.engine.flow.patches.patched(id);
+  }
+
+  /**
+   * Stands where `patched(id)` stood once no run of the old code is left: it passes over markers of runs that have one,
+   * and leaves none. It may go when no run with a marker is left.
+   * @throws NotInWorkflowError, ForbiddenInStepError
+   */
+  deprecatePatch(id: string): Promise<void> {
+    return this.engine.flow.patches.deprecatePatch(id);
+  }
+
   /** The current time, recorded: a replay sees the same. */
   now(): Promise<Date> {
     return this.engine.flow.now();

@@ -13,6 +13,7 @@ import type {
 import type { CountQuery, WorkflowCounts } from '../engine/counting.js';
 import type { StepCountQuery, StepCounts } from '../engine/step-counting.js';
 import type {
+  ActionOptions,
   FamilyOptions,
   ForkOptions,
   ForkReport,
@@ -33,7 +34,10 @@ import type { RemovedCounts, RetentionReport } from '../engine/retention.js';
 import type { StartOptions } from '../engine/starter.js';
 import type { StepQuery, StepReport } from '../engine/step-report.js';
 import type { ReadStreamOptions } from '../engine/streams.js';
-import type { ActionRecord as WorkflowAction } from '../repository/control-repository.js';
+import type {
+  ActionRecord as WorkflowAction,
+  VersionFilter,
+} from '../repository/control-repository.js';
 import { WorkflowBinder } from './workflow-binder.js';
 import { methodsOf, type Executing, type Starting } from './workflow-methods.js';
 import { givenOptions } from '../core/given.js';
@@ -279,6 +283,25 @@ export class WorkflowService {
    */
   async resume(workflowIds: WorkflowIds, options: ResumeOptions = {}): Promise<string[]> {
     return this.engine.resume(workflowIds, givenOptions('resume()', options));
+  }
+
+  /**
+   * Moves workflows to another version of the application, when nobody alive runs their own any more: those with the
+   * given ids, or all that is unfinished (or set aside) of a version. What runs now or has an outcome is left alone. Their
+   * code must match their history, else they are suspended with the difference. Returns the ids it moved.
+   *
+   * @example
+   * ```ts
+   * await this.workflows.setVersion({ applicationVersion: 'v1' }, 'v2', { by: user.id });
+   * ```
+   * @throws InvalidArgumentError, ForbiddenInStepError, DatabaseUnavailableError
+   */
+  setVersion(
+    target: WorkflowIds | VersionFilter,
+    version: string,
+    options?: ActionOptions,
+  ): Promise<string[]> {
+    return this.engine.control.setVersion(target, version, options);
   }
 
   /**

@@ -9,8 +9,12 @@ import type {
   Forking,
   NewFork,
   Place,
+  VersionFilter,
 } from '../repository/control-repository.js';
 import type { Database } from './database.js';
+
+/** Most workflows that one statement moves; bounds its locks. */
+const BATCH_SIZE = 10_000;
 
 interface ExpiryRow {
   id: string | null;
@@ -79,6 +83,38 @@ export class PrismaControlRepository implements ControlRepository {
           SELECT id, epoch FROM dbos.delete_workflows(${roots}::text[], ${children}::boolean, ${by}::text)`,
       ),
     );
+  }
+
+  async setVersion(
+    target: readonly string[] | VersionFilter,
+    version: string,
+    { by }: Asked,
+  ): Promise<string[]> {
+    if ('applicationVersion' in target) return this.moveVersion(target, version, by);
+    const ids = target;
+    const rows = await this.database.query<{ id: string }>(
+      (client) => client.$queryRaw`
+        SELECT id FROM dbos.move_to_version(${[...ids]}::text[], ${version}::text, ${by}::text)`,
+    );
+    return rows.map(({ id }) => id);
+  }
+
+  /** Batch by batch; what was moved is not found again, nor is what an owner has taken meanwhile. */
+  private async moveVersion(
+    { applicationVersion, name }: VersionFilter,
+    version: string,
+    by: string | null,
+  ): Promise<string[]> {
+    const moved: string[] = [];
+    for (;;) {
+      const batch = await this.database.query<{ id: string }>(
+        (client) => client.$queryRaw`
+          SELECT id FROM dbos.move_version(${applicationVersion}::text, ${name ?? null}::text, ${version}::text, ${by}::text,
+                                           ${BATCH_SIZE}::integer)`,
+      );
+      moved.push(...batch.map(({ id }) => id));
+      if (batch.length < BATCH_SIZE) return moved;
+    }
   }
 
   actions(id: string, atMost: number): Promise<ActionRecord[]> {

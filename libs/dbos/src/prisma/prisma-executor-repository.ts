@@ -39,9 +39,10 @@ export class PrismaExecutorRepository implements ExecutorRepository {
     goneId: string | null = null,
   ): Promise<ExecutorHolder | undefined> {
     const { id, name = null, leaseMs, hostname, pid, applicationVersion = null } = executor;
-    const { workflows, queues } = executor;
+    const { workflows, queues, compatibleVersions = [] } = executor;
     if (await this.session?.hold(id)) await this.verifySession();
     const lockKey = this.session?.lockKey ?? null;
+    const runsAny = workflows === undefined || workflows.length > 0;
     // The insert reads from `superseded`, so that it comes after it and finds the name free.
     const [row] = await this.database.query<RegisterRow>(
       (client) => client.$queryRaw`
@@ -52,12 +53,16 @@ export class PrismaExecutorRepository implements ExecutorRepository {
              AND ((id = ${goneId}::text AND dbos.session_is_gone(lock_key))
                   OR dbos.executor_is_gone(heartbeat_at, lease_ms, lock_key, ${SESSION_GRACE_MS}::int))
           RETURNING id
+        ), versioned AS (
+          INSERT INTO dbos.application_versions (version)
+          SELECT ${applicationVersion}::text WHERE ${applicationVersion}::text IS NOT NULL AND ${runsAny}::boolean
+              ON CONFLICT DO NOTHING
         ), registered AS (
           INSERT INTO dbos.executors (id, name, lease_ms, hostname, pid, application_version, lock_key,
-                                      workflow_names, queues)
+                                      workflow_names, queues, compatible_versions)
           SELECT ${id}, ${name}::text, ${leaseMs}::int, ${hostname}, ${pid}::int, ${applicationVersion}::text,
                  ${lockKey}::bigint, ${workflows ? [...workflows] : null}::text[],
-                 ${queues ? [...queues] : null}::text[]
+                 ${queues ? [...queues] : null}::text[], ${[...compatibleVersions]}::text[]
             FROM (SELECT count(*) FROM superseded) AS after_superseding
               ON CONFLICT DO NOTHING
           RETURNING id

@@ -63,6 +63,7 @@ export class PrismaQueueRepository implements QueueRepository {
   async claim({
     executorId,
     names,
+    versions,
     queues,
     limit,
     expiresAt,
@@ -74,8 +75,8 @@ export class PrismaQueueRepository implements QueueRepository {
         SELECT id, name, epoch, recovery_attempts AS "recoveryAttempts", failures, queue, serialization, input,
                again_in_ms AS "againInMs", contended AS "heldBack", left_due AS "leftDue", deadline,
                context
-          FROM dbos.claim_workflows(${executorId}, ${[...names]}::text[], ${listening}::json, ${limit}::integer,
-                                    ${expiresAt}::timestamptz)`,
+          FROM dbos.claim_workflows(${executorId}, ${[...names]}::text[], ${[...versions]}::text[], ${listening}::json,
+                                    ${limit}::integer, ${expiresAt}::timestamptz)`,
       { timeoutMs: validForMs },
     );
     const rest = rows.find((row): row is RestRow => row.id === null);

@@ -256,10 +256,7 @@ export class PrismaScheduleRepository implements ScheduleRepository {
     };
   }
 
-  async fire(
-    firings: readonly Firing[],
-    applicationVersion: string | undefined,
-  ): Promise<string[]> {
+  async fire(firings: readonly Firing[]): Promise<string[]> {
     const given = JSON.stringify(firings.map(firingColumnsOf));
     const runs = JSON.stringify(
       firings.flatMap((firing) => firing.runs.map((run) => runColumnsOf(firing.name, run))),
@@ -285,12 +282,12 @@ export class PrismaScheduleRepository implements ScheduleRepository {
              SET next_tick_at = expected.next_tick_at, last_tick_at = coalesce(expected.last_tick_at, s.last_tick_at)
             FROM expected
            WHERE s.name = expected.name
-          RETURNING s.name, s.workflow_name, s.queue, s.timeout_ms
+          RETURNING s.name, s.queue, s.timeout_ms
         ), enqueued AS (
-          INSERT INTO dbos.workflows (id, name, status, queue, application_version, serialization, input, timeout_ms)
-          SELECT run.id, moved.workflow_name, 'ENQUEUED', moved.queue, ${applicationVersion ?? null}::text,
-                 run.serialization, run.input, moved.timeout_ms
-            FROM jsonb_to_recordset(${runs}::jsonb) AS run(schedule text, id text, serialization text, input text)
+          INSERT INTO dbos.workflows (id, name, status, queue, serialization, input, timeout_ms)
+          SELECT run.id, run.workflow_name, 'ENQUEUED', moved.queue, run.serialization, run.input, moved.timeout_ms
+            FROM jsonb_to_recordset(${runs}::jsonb) AS run(
+                   schedule text, id text, workflow_name text, serialization text, input text)
             JOIN moved ON moved.name = run.schedule
            ORDER BY run.id
               ON CONFLICT (id) DO NOTHING
@@ -300,17 +297,18 @@ export class PrismaScheduleRepository implements ScheduleRepository {
     return moved.map(({ name }) => name);
   }
 
-  async enqueue({ name, runs, applicationVersion }: Enqueueing): Promise<boolean> {
+  async enqueue({ name, runs }: Enqueueing): Promise<boolean> {
     const given = JSON.stringify(runs.map((run) => runColumnsOf(name, run)));
     const found = await this.database.query<Named>(
       (client) => client.$queryRaw`
         WITH schedule AS (
-          SELECT name, workflow_name, queue, timeout_ms FROM dbos.schedules WHERE name = ${name}
+          SELECT name, queue, timeout_ms FROM dbos.schedules WHERE name = ${name}
         ), enqueued AS (
-          INSERT INTO dbos.workflows (id, name, status, queue, application_version, serialization, input, timeout_ms)
-          SELECT run.id, schedule.workflow_name, 'ENQUEUED', schedule.queue, ${applicationVersion ?? null}::text,
-                 run.serialization, run.input, schedule.timeout_ms
-            FROM jsonb_to_recordset(${given}::jsonb) AS run(schedule text, id text, serialization text, input text)
+          INSERT INTO dbos.workflows (id, name, status, queue, serialization, input, timeout_ms)
+          SELECT run.id, run.workflow_name, 'ENQUEUED', schedule.queue, run.serialization, run.input,
+                 schedule.timeout_ms
+            FROM jsonb_to_recordset(${given}::jsonb) AS run(
+                   schedule text, id text, workflow_name text, serialization text, input text)
             JOIN schedule ON schedule.name = run.schedule
            ORDER BY run.id
               ON CONFLICT (id) DO NOTHING

@@ -156,12 +156,13 @@ export class PrismaWorkflowRepository implements WorkflowRepository {
     return { ended, missing: ids.filter((id) => !present.has(id)) };
   }
 
-  async resumeSuspended(names: readonly string[]): Promise<string[]> {
+  async resumeSuspended(names: readonly string[], version?: string): Promise<string[]> {
     const resumed: string[] = [];
     for (;;) {
       const batch = await this.database.query<{ id: string }>(
         (client) => client.$queryRaw`
-          SELECT id FROM dbos.resume_suspended(${[...names]}::text[], ${BATCH_SIZE}::integer)`,
+          SELECT id FROM dbos.resume_suspended(${[...names]}::text[], ${BATCH_SIZE}::integer,
+                                               ${version ?? null}::text)`,
       );
       resumed.push(...batch.map(({ id }) => id));
       if (batch.length < BATCH_SIZE) return resumed;
@@ -175,13 +176,15 @@ export class PrismaWorkflowRepository implements WorkflowRepository {
     interface Row {
       name: string;
       status: WorkflowStatus;
+      version: string | null;
+      isRunnable: boolean;
       count: number;
       oldest: Date;
     }
     const rows = await this.database.query<Row>(
       (client) => client.$queryRaw`
-        SELECT name, status, workflows AS count, oldest
-          FROM dbos.count_workflows(${COUNTED}::text[], ${atMost}::integer)`,
+        SELECT name, status, version, is_runnable AS "isRunnable", workflows AS count, oldest
+          FROM dbos.count_unfinished(${COUNTED}::text[], ${atMost}::integer)`,
     );
     const count = (status: WorkflowStatus): number =>
       rows.reduce((sum, row) => (row.status === status ? sum + row.count : sum), 0);
@@ -194,9 +197,9 @@ export class PrismaWorkflowRepository implements WorkflowRepository {
       suspended: count('SUSPENDED'),
       deadLettered: count('MAX_RECOVERY_ATTEMPTS_EXCEEDED'),
       oldestUnfinishedAt: Number.isFinite(oldest) ? new Date(oldest) : null,
-      stranded: rows.flatMap(({ name, status, count: stranded }) => {
-        const reason = strandedBecause(status, names.includes(name));
-        return reason ? [{ name, count: stranded, reason }] : [];
+      stranded: rows.flatMap(({ name, status, version, isRunnable, count: stranded }) => {
+        const reason = strandedBecause(status, { isRunnable, isKnown: names.includes(name) });
+        return reason ? [{ name, version, count: stranded, reason }] : [];
       }),
     };
   }
@@ -214,9 +217,10 @@ function workflowRecord(row: WorkflowRow): WorkflowRecord {
 
 function strandedBecause(
   status: WorkflowStatus,
-  isRegistered: boolean,
+  { isRunnable, isKnown }: { readonly isRunnable: boolean; readonly isKnown: boolean },
 ): StrandedWorkflows['reason'] | undefined {
   if (status === 'SUSPENDED') return 'the code does not match the history';
   const waits = status === 'ENQUEUED' || status === 'DELAYED';
-  return waits && !isRegistered ? 'no workflow of this name is registered here' : undefined;
+  if (waits && !isRunnable) return 'no live executor may run its version';
+  return waits && !isKnown ? 'no workflow of this name is registered here' : undefined;
 }

@@ -64,7 +64,13 @@ export function columnsOf({ name, definition, nextTickAt }: NewSchedule): Record
 /** For `jsonb_to_recordset`. */
 export function runColumnsOf(
   schedule: string,
-  { id, input }: ScheduledRun,
+  { id, workflowName, input }: ScheduledRun,
 ): Record<string, unknown> {
-  return { schedule, id, serialization: input.format, input: input.text };
+  return {
+    schedule,
+    id,
+    workflow_name: workflowName,
+    serialization: input.format,
+    input: input.text,
+  };
 }

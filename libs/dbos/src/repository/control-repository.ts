@@ -52,13 +52,21 @@ export type Forking =
   /** The new id belongs to a workflow of this name. */
   | { readonly result: 'taken'; readonly name: string; readonly originName: string };
 
+/** What is unfinished, or set aside, of one version of the application. */
+export interface VersionFilter {
+  readonly applicationVersion: string;
+  /** Of this name only. */
+  readonly name?: string;
+}
+
 export interface Expiry {
   readonly expired: EndedWorkflow[];
   /** Milliseconds until the next deadline; not above 0 where somebody holds it up, null for none. */
   readonly nextInMs: number | null;
 }
 
-export type ActionKind = 'cancelled' | 'timedOut' | 'resumed' | 'forked' | 'restarted' | 'deleted';
+export type ActionKind =
+  'cancelled' | 'timedOut' | 'resumed' | 'forked' | 'restarted' | 'deleted' | 'versionSet';
 
 /** One thing that was done to a workflow. */
 export interface ActionRecord {
@@ -87,6 +95,13 @@ export interface ControlRepository {
 
   /** Removes workflows with everything of theirs; returns those that there were. */
   delete(ids: readonly string[], family: Family): Promise<EndedWorkflow[]>;
+
+  /** Moves those to another version that nobody owns and that have no outcome; returns those that it moved. */
+  setVersion(
+    target: readonly string[] | VersionFilter,
+    version: string,
+    asked: Asked,
+  ): Promise<string[]>;
 
   /** What was done to a workflow, in order, the last so many of it. */
   actions(id: string, atMost: number): Promise<ActionRecord[]>;

@@ -9,6 +9,8 @@ export interface ExecutorRegistration {
   readonly hostname: string;
   readonly pid: number;
   readonly applicationVersion?: string;
+  /** Other versions that it may run. */
+  readonly compatibleVersions?: readonly string[];
   /** Names of the workflows and queues that it takes up; absent: it does not say. */
   readonly workflows?: readonly string[];
   readonly queues?: readonly string[];

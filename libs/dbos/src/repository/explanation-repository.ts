@@ -52,6 +52,8 @@ export interface ExecutorFacts {
   /** Names and queues that it takes up; null: it does not say. */
   readonly workflows: readonly string[] | null;
   readonly queues: readonly string[] | null;
+  /** Versions that it may run; an empty one: what has none. */
+  readonly versions: readonly string[] | null;
   /** What it has at work of the workflow's queue. */
   readonly atWork: number | null;
 }

@@ -32,6 +32,8 @@ export interface Claim {
   readonly executorId: string;
   /** Names this executor can run; others are left for executors that can. */
   readonly names: readonly string[];
+  /** Versions of the application that it may run, its own first; what has none is for the latest alive. */
+  readonly versions: readonly string[];
   /** In order of preference; what is on no queue comes first. */
   readonly queues: readonly ListenedQueue[];
   readonly limit: number;

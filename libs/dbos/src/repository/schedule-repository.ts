@@ -84,6 +84,8 @@ export interface DueSchedules {
 /** A workflow that a schedule starts. */
 export interface ScheduledRun {
   readonly id: string;
+  /** Of the workflow, as it is stored: which version of it is run, the process that fires the tick decides. */
+  readonly workflowName: string;
   readonly input: EncodedValue;
 }
 
@@ -101,7 +103,6 @@ export interface Firing {
 export interface Enqueueing {
   readonly name: string;
   readonly runs: readonly ScheduledRun[];
-  readonly applicationVersion: string | undefined;
 }
 
 export interface ScheduleRepository {
@@ -136,10 +137,10 @@ export interface ScheduleRepository {
 
   /**
    * Fires ticks: moves each schedule on from the expected tick, unless somebody else has, and enqueues the workflows,
-   * except under ids that are taken. Returns the names of the schedules it moved. Never retried by itself: whether it
+   * without a version of the application, except under ids that are taken. Returns the names of the schedules it moved. Never retried by itself: whether it
    * has happened, the next look will tell.
    */
-  fire(firings: readonly Firing[], applicationVersion: string | undefined): Promise<string[]>;
+  fire(firings: readonly Firing[]): Promise<string[]>;
 
   /** Enqueues workflows of a schedule without moving it; `false` when there is none of this name. */
   enqueue(enqueueing: Enqueueing): Promise<boolean>;

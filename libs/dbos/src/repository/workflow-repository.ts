@@ -109,9 +109,13 @@ export type WorkflowState = Omit<WorkflowRecord, 'input' | 'output'>;
 /** Workflows of one name that wait for something this application does not have. */
 export interface StrandedWorkflows {
   readonly name: string;
+  /** Of the application; null for none. */
+  readonly version: string | null;
   readonly count: number;
   readonly reason:
-    'no workflow of this name is registered here' | 'the code does not match the history';
+    | 'no workflow of this name is registered here'
+    | 'no live executor may run its version'
+    | 'the code does not match the history';
 }
 
 /** Unfinished workflows, counted by what they wait for; of each kind the oldest 10,000 at most, or as many as were asked for. */
@@ -145,7 +149,7 @@ export interface WorkflowRepository {
   outcomes(ids: readonly string[]): Promise<{ ended: WorkflowOutcome[]; missing: string[] }>;
 
   /** Sends SUSPENDED workflows of these names back to ENQUEUED; a redeploy may have brought the code they need. */
-  resumeSuspended(names: readonly string[]): Promise<string[]>;
+  resumeSuspended(names: readonly string[], version?: string): Promise<string[]>;
 
   /** Counts what is unfinished, of each status the oldest `atMost`; `names` are those this application registers. */
   countUnfinished(names: readonly string[], atMost?: number): Promise<UnfinishedCounts>;

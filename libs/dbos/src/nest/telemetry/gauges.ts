@@ -47,8 +47,8 @@ function readingsOfDatabase({ databaseMs, recovery, queues }: DatabaseHealth): R
   return [
     reading('roundTrip', databaseMs / 1_000),
     ...Object.entries(byStatus).map(([status, count]) => reading('unfinished', count, { status })),
-    ...stranded.map(({ name: workflow, count, reason }) =>
-      reading('stranded', count, { workflow, reason }),
+    ...stranded.map(({ name: workflow, version, count, reason }) =>
+      reading('stranded', count, { workflow, version: version ?? '', reason }),
     ),
     reading('oldest', ageMs / 1_000),
     ...queues.flatMap(({ name: queue, enqueued, oldestMs, paused }) => [

@@ -9,6 +9,7 @@ export const ATTRIBUTES = {
   queue: 'dbos.queue.name',
   status: 'dbos.workflow.status',
   reason: 'dbos.reason',
+  version: 'dbos.application.version',
   loop: 'dbos.loop.name',
 } as const;
 
