@@ -9,6 +9,9 @@ import { eventually } from '../support/eventually.js';
 
 const SETTINGS = { fsync: 'off', full_page_writes: 'off', max_connections: 200 } as const;
 
+/** Who cancels and resumes, in the record of actions. */
+const OPERATOR = 'chaos';
+
 export class ChaosServer {
   private constructor(
     private readonly directory: string,
@@ -82,6 +85,25 @@ export class ChaosServer {
     return async () => {
       await client.end().catch(() => undefined); // a server that went away has released it
     };
+  }
+
+  /** Cancels workflows that run now. */
+  async cancelSome(database: string, like: string, most: number): Promise<string[]> {
+    return withAdmin(this.url(database), async (client) => {
+      const { rows } = await client.query<{ id: string }>(
+        `SELECT id FROM dbos.cancel_workflows(ARRAY(
+           SELECT w.id FROM dbos.workflows w
+            WHERE w.status = 'PENDING' AND w.id LIKE $1 ORDER BY md5(w.id) LIMIT $2), false, $3)`,
+        [like, most, OPERATOR],
+      );
+      return rows.map(({ id }) => id);
+    });
+  }
+
+  async resume(database: string, ids: readonly string[]): Promise<void> {
+    await withAdmin(this.url(database), (client) =>
+      client.query('SELECT dbos.resume_workflows($1, NULL, $2)', [ids, OPERATOR]),
+    );
   }
 
   async createDatabase(name: string): Promise<void> {

@@ -125,6 +125,13 @@ export const FAULTS = {
     await server.set('default_transaction_read_only', undefined);
   },
 
+  /** By an operator at the database, of whom no process is told. */
+  cancelAndResume: async ({ server, database }, draw) => {
+    const cancelled = await server.cancelSome(database, '%-long-%', 1 + Math.floor(draw() * 8));
+    await pause(between(draw, 0, 150));
+    await server.resume(database, cancelled);
+  },
+
   /** A time limit of the server, and somebody who holds a lock for longer. */
   statementTimeout: async ({ server, database }, draw) => {
     await server.set('statement_timeout', '50ms');

@@ -36,6 +36,11 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
   pool2: { work: ['chain', 'queues'], faults: ['kill', 'cut'], pool: 2 },
   poison: { work: ['chain', 'poison'], faults: [] },
   duplicates: { work: ['duplicates', 'duplicates'], faults: ['kill', 'dropAcknowledgements'] },
+  control: {
+    work: ['long', 'long', 'long'],
+    faults: ['cancelAndResume', 'cancelAndResume', 'kill'],
+    processes: 2,
+  },
   queues: { work: ['queues'], faults: ['kill', 'freeze'] },
   messages: { work: ['messages', 'messages'], faults: ['kill', 'dropNotifications', 'cut'] },
   soak: {

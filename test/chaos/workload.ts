@@ -4,7 +4,7 @@ import type { Order } from './chaos-protocol.js';
 import type { Fleet } from './fleet.js';
 import { machineTime } from './marks.js';
 
-export type WorkKind = 'chain' | 'queues' | 'messages' | 'poison' | 'duplicates';
+export type WorkKind = 'chain' | 'long' | 'queues' | 'messages' | 'poison' | 'duplicates';
 
 /** What somebody was told would happen. */
 export interface Promised {
@@ -46,6 +46,13 @@ export class Workload {
   chain(id: string): void {
     const total = (STEPS * (STEPS - 1)) / 2;
     this.start(id, 'Chain', [STEPS, Math.floor(this.random() * 30)], [total], STEPS / 3);
+  }
+
+  /** Bodies that are likely to be at work when something happens, and nothing between them. */
+  private long(id: string): void {
+    const total = (STEPS * (STEPS - 1)) / 2;
+    const ms = 150 + Math.floor(this.random() * 350);
+    this.start(id, 'Chain', [STEPS, ms, 0], [total], STEPS / 3);
   }
 
   /** Resolves once all was accepted, or nobody accepts any more. */
