@@ -125,6 +125,11 @@ export const FAULTS = {
     await server.set('default_transaction_read_only', undefined);
   },
 
+  fullDisk: async ({ server }, draw) => {
+    await server.fillDisk(between(draw, 1_000, 5_000));
+    await server.freeDisk();
+  },
+
   /** By an operator at the database, of whom no process is told. */
   cancelAndResume: async ({ server, database }, draw) => {
     const cancelled = await server.cancelSome(database, '%-long-%', 1 + Math.floor(draw() * 8));

@@ -11,6 +11,8 @@ export interface Scenario {
   readonly pool?: number;
   /** Default true. */
   readonly schedules?: boolean;
+  /** Its server has a disk of its own, which can be filled. */
+  readonly smallDisk?: boolean;
 }
 
 const ALL: readonly WorkKind[] = ['chain', 'queues', 'messages', 'duplicates'];
@@ -19,7 +21,7 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
   calm: { work: ALL, faults: [] },
   kill: { work: ['chain', 'chain'], faults: ['kill', 'killWhileSlow'] },
   killall: { work: ['chain', 'chain'], faults: ['killAll'] },
-  freeze: { work: ['chain', 'queues'], faults: ['freeze'] },
+  freeze: { work: ['chain', 'long', 'queues'], faults: ['freeze'] },
   rolling: { work: ['chain', 'queues'], faults: ['roll'] },
   restarts: {
     work: ['chain', 'queues'],
@@ -34,6 +36,7 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
   timeouts: { work: ['chain', 'queues'], faults: ['statementTimeout'] },
   pool1: { work: ['chain', 'queues'], faults: ['kill', 'cut'], pool: 1 },
   pool2: { work: ['chain', 'queues'], faults: ['kill', 'cut'], pool: 2 },
+  fulldisk: { work: ['chain', 'queues', 'messages'], faults: ['fullDisk'], smallDisk: true },
   poison: { work: ['chain', 'poison'], faults: [] },
   duplicates: { work: ['duplicates', 'duplicates'], faults: ['kill', 'dropAcknowledgements'] },
   control: {
