@@ -30,13 +30,13 @@ async function closeAll(): Promise<void> {
   await Promise.all([...servers].map(closed));
 }
 
-interface Told {
+interface Asked {
   readonly seed: number;
   readonly seconds: number;
   readonly names: readonly string[];
 }
 
-function told(): Told {
+function told(): Asked {
   const { values } = parseArgs({
     options: {
       seed: { type: 'string', default: String(Math.floor(Math.random() * 2 ** 31)) },
@@ -64,8 +64,8 @@ function lineOf(name: string, seed: number, report: RunReport): string {
 }
 
 /** How often a promise was broken. */
-async function broken(name: string, told: Told, server: ChaosServer): Promise<number> {
-  const { seed, seconds } = told;
+async function broken(name: string, asked: Asked, server: ChaosServer): Promise<number> {
+  const { seed, seconds } = asked;
   const report = await runScenario({ name, scenario: SCENARIOS[name]!, seed, seconds, server });
   say(lineOf(name, seed, report));
   for (const { promise, what } of report.violations.slice(0, SHOWN)) say(`  ${promise}: ${what}`);
@@ -78,29 +78,33 @@ async function broken(name: string, told: Told, server: ChaosServer): Promise<nu
 }
 
 /** Undefined when this machine lets nobody do it, which is told. */
-async function brokenOnSmallDisk(name: string, told: Told): Promise<number | undefined> {
+async function brokenOnSmallDisk(name: string, asked: Asked): Promise<number | undefined> {
   let disk: SmallDisk;
   try {
     disk = await SmallDisk.mount();
   } catch (error) {
     const namespace = await SmallDisk.namespace();
-    if (namespace && !process.env[IN_NAMESPACE]) return runIn(namespace, name, told);
+    if (namespace && !process.env[IN_NAMESPACE]) return runIn(namespace, name, asked);
     const reason = error instanceof Error ? error.message.replaceAll('\n', ' ') : String(error);
     say(`${name}: SKIPPED, for a small disk cannot be mounted here: ${reason}`);
     return undefined;
   }
   const server = opened(await ChaosServer.startOn(disk));
-  return broken(name, told, server).finally(() => closed(server));
+  try {
+    return await broken(name, asked, server);
+  } finally {
+    await closed(server);
+  }
 }
 
 async function runIn(
   [program = '', ...args]: readonly string[],
   name: string,
-  { seed, seconds }: Told,
+  { seed, seconds }: Asked,
 ): Promise<number> {
   const ours = ['--seed', seed, '--seconds', seconds, '--scenarios', name].map(String);
-  const [main = ''] = process.argv.slice(1);
-  const child = spawn(program, [...args, process.execPath, ...process.execArgv, main, ...ours], {
+  const [script = ''] = process.argv.slice(1);
+  const child = spawn(program, [...args, process.execPath, ...process.execArgv, script, ...ours], {
     stdio: 'inherit',
     env: { ...process.env, [IN_NAMESPACE]: 'yes' },
   });
