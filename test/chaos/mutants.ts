@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 
 interface Mutant {
   readonly name: string;
+  /** `leaks` is a program of its own. */
   readonly scenario: string;
   readonly seconds: number;
   /** What is replaced, everywhere. */
@@ -103,6 +104,18 @@ const MUTANTS: readonly Mutant[] = [
       ),
     ],
   },
+  {
+    name: 'every run is kept',
+    scenario: 'leaks',
+    seconds: 40,
+    patches: [
+      {
+        file: 'libs/dbos/src/engine/executor.ts',
+        from: '  private remove(run: WorkflowRun): void {',
+        to: '  private readonly kept = new Set<WorkflowRun>();\n\n  private remove(run: WorkflowRun): void {\n    this.kept.add(run);',
+      },
+    ],
+  },
 ];
 
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
@@ -138,10 +151,12 @@ async function verdict(
   mutant: Mutant,
   seed: number,
 ): Promise<string | undefined> {
-  const args = ['--seed', seed, '--seconds', mutant.seconds, '--scenarios', mutant.scenario];
+  const { scenario, seconds } = mutant;
+  const program = scenario === 'leaks' ? ['leaks.ts'] : ['main.ts', '--scenarios', scenario];
+  const args = [...program, '--seed', seed, '--seconds', seconds].map(String);
   const child = spawn(
     process.execPath,
-    ['--import', './test/support/typescript-loader.mjs', 'test/chaos/main.ts', ...args.map(String)],
+    ['--import', './test/support/typescript-loader.mjs', `test/chaos/${args[0]}`, ...args.slice(1)],
     { cwd: directory, stdio: ['ignore', 'pipe', 'inherit'], timeout: PATIENCE_MS },
   );
   let output = '';
