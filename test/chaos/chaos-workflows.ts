@@ -132,6 +132,36 @@ export class Once {
   }
 }
 
+export type ReleaseClass = new (
+  bodies: Bodies,
+  flow: WorkflowContext,
+) => {
+  run(ms: number): Promise<string>;
+};
+
+/** The code that came with a version: its workflow has a step more than that of the version before. */
+export function releaseOf(version: number): ReleaseClass {
+  @Injectable()
+  class Release {
+    constructor(
+      private readonly bodies: Bodies,
+      private readonly flow: WorkflowContext,
+    ) {}
+
+    @Workflow({ name: `Release${version}` })
+    async run(ms: number): Promise<string> {
+      await this.bodies.work(0, ms);
+      await this.bodies.book(1);
+      for (let step = 2; step < 2 + version; step += 1) {
+        await this.flow.sleep(ms);
+        await this.bodies.work(step, ms);
+      }
+      return `version ${version}`;
+    }
+  }
+  return Release;
+}
+
 @Injectable()
 export class Ticking {
   constructor(private readonly bodies: Bodies) {}

@@ -58,6 +58,12 @@ export const FAULTS = {
     for (const post of fleet.posts) await fleet.restart(post);
   },
 
+  /** A new version, which can do all that the one before could, to one after the other. */
+  deploy: async ({ fleet }) => {
+    fleet.version += 1;
+    for (const post of fleet.posts) await fleet.restart(post);
+  },
+
   restartFast: async ({ server }, draw) => {
     await server.stopFast();
     await pause(between(draw, 0, 1_000));

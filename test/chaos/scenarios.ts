@@ -23,6 +23,7 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
   killall: { work: ['chain', 'chain'], faults: ['killAll'] },
   freeze: { work: ['chain', 'long', 'queues'], faults: ['freeze'] },
   rolling: { work: ['chain', 'queues'], faults: ['roll'] },
+  deploys: { work: ['releases', 'releases', 'queues'], faults: ['deploy', 'deploy', 'kill'] },
   restarts: {
     work: ['chain', 'queues'],
     faults: ['restartFast', 'restartImmediately', 'terminateAll'],
