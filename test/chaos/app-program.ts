@@ -20,18 +20,15 @@ import { QUEUES } from './chaos-queues.js';
 import { MarkFile } from './marks.js';
 
 const PRISMA = 'ChaosPrisma';
-type WorkClass = new (...injected: never[]) => { run(...given: never[]): Promise<unknown> };
 /** As a start takes it, whatever its arguments are. */
-type Startable = new () => { run(...given: unknown[]): Promise<unknown> };
-const ALWAYS: Record<string, WorkClass> = { Chain, Job, Receiver, Sender, Poison, Once };
+type WorkClass = new () => { run(...given: unknown[]): Promise<unknown> };
+const ALWAYS = { Chain, Job, Receiver, Sender, Poison, Once };
 
 /** What this version of the application can do: all that those before it could, and its own. */
 function workOf(version: number): Record<string, WorkClass> {
   const releases = Array.from({ length: version }, (_, before) => before + 1);
-  return {
-    ...ALWAYS,
-    ...Object.fromEntries(releases.map((one) => [`Release${one}`, releaseOf(one)])),
-  };
+  const added = Object.fromEntries(releases.map((one) => [`Release${one}`, releaseOf(one)]));
+  return { ...ALWAYS, ...added } as unknown as Record<string, WorkClass>;
 }
 
 async function start(settings: AppSettings): Promise<App> {
@@ -104,7 +101,7 @@ function begin(
 ): Promise<{ readonly workflowId: string }> {
   const type = work[name satisfies WorkName];
   if (!type) throw new Error(`This version has no workflow "${name}".`);
-  return workflows.start(type as unknown as Startable, { workflowId: id }).run(...args);
+  return workflows.start(type, { workflowId: id }).run(...args);
 }
 
 const tell = (message: FromApp): void => void process.send?.(message);

@@ -242,6 +242,120 @@ describe('What a process cannot take is taken by another', () => {
   });
 });
 
+describe('While the outcome of a workflow is written', () => {
+  const enqueue = async (
+    app: QueueApp,
+    name: string,
+    parcels: readonly string[],
+  ): Promise<void> => {
+    const items = parcels.map((parcel) => ({ args: [parcel] as [string] }));
+    await app.queue(name).enqueueMany(Packing).run(items);
+  };
+
+  it('the next one of its queue begins in its place', async () => {
+    const name = named();
+    const app = await start({ queues: [{ name, workerConcurrency: 1 }] });
+    await enqueue(app, name, ['tea', 'salt']);
+    await begins(app, 'tea');
+    const write = app.gates.holdAll('write_transitions', 'unsent');
+    app.bench.finish('tea');
+    await write.reached;
+    expect(await begins(app, 'salt')).toBe('salt');
+    write.open();
+  });
+
+  it('no more of them wait for the database than may be at work', async () => {
+    const name = named();
+    const app = await start({ queues: [{ name }], options: { maxConcurrentWorkflows: 1 } });
+    await enqueue(app, name, ['tea', 'salt', 'sugar']);
+    await begins(app, 'tea');
+    const writes = [1, 2].map(() => app.gates.hold('write_transitions', 'unsent'));
+    app.bench.finish('tea');
+    await begins(app, 'salt');
+    app.bench.finish('salt');
+    await writes[1]?.reached;
+    await hasNothingToDo(app);
+    expect(app.bench.packed).toEqual(['tea', 'salt']);
+    for (const write of writes) write.open();
+    expect(await begins(app, 'sugar')).toBe('sugar');
+  });
+
+  it('that one counts against the limits that processes share', async () => {
+    const name = named();
+    const app = await start({ queues: [{ name, concurrency: 1 }] });
+    await enqueue(app, name, ['tea', 'salt']);
+    await begins(app, 'tea');
+    const write = app.gates.hold('write_transitions', 'unsent');
+    app.bench.finish('tea');
+    await write.reached;
+    await hasNothingToDo(app);
+    expect(app.bench.packed).toEqual(['tea']);
+    write.open();
+    expect(await begins(app, 'salt')).toBe('salt');
+  });
+});
+
+describe('Nothing is asked of the database', () => {
+  const countClaims = (app: QueueApp): { readonly sent: number } => {
+    const claims = { sent: 0 };
+    app.gates.onEach((sql, _values, moment) => {
+      if (sql.includes('claim_workflows') && moment === 'unsent') claims.sent += 1;
+    });
+    return claims;
+  };
+
+  it('for what is put on a queue that is full here', async () => {
+    const name = named();
+    const app = await start({ queues: [{ name, workerConcurrency: 1 }] });
+    await app.queue(name).enqueue(Packing).run('tea');
+    await begins(app, 'tea');
+    await hasNothingToDo(app);
+    const claims = countClaims(app);
+    await app.queue(name).enqueue(Packing).run('salt');
+    await hasNothingToDo(app);
+    expect(claims.sent).toBe(0);
+    app.bench.finish('tea');
+    expect(await begins(app, 'salt')).toBe('salt');
+  });
+
+  it('for what is put on a paused queue, until somebody resumes it', async () => {
+    const name = named();
+    const { worker, api } = await startWorkerAndApi(name);
+    await claimsAfter(worker, () => api.queue(name).pause());
+    const claims = countClaims(worker);
+    await worker.queue(name).enqueue(Packing).run('tea');
+    await hasNothingToDo(worker);
+    expect(claims.sent).toBe(0);
+    await api.queue(name).resume();
+    expect(await begins(worker, 'tea')).toBe('tea');
+  });
+
+  it('but what is put into another partition is looked for', async () => {
+    const name = named();
+    const app = await start({ queues: [{ name, partition: { concurrency: 1 } }] });
+    for (const [parcel, partitionKey] of [
+      ['tea', 'a'],
+      ['sugar', 'b'],
+    ] as const) {
+      await app.queue(name).enqueue(Packing, { partitionKey }).run(parcel);
+      expect(await begins(app, parcel)).toBe(parcel);
+    }
+  });
+
+  it('but a process is told that another one has resumed a queue which it can empty itself', async () => {
+    const name = named();
+    const queues = [{ name, workerConcurrency: 1 }];
+    const resuming = await start({ queues });
+    const other = await start({ queues });
+    await knowEachOther(resuming, other);
+    await claimsAfter(other, () => resuming.queue(name).pause());
+    await resuming.queue(name).resume();
+    await hasNothingToDo(resuming);
+    await claimsAfter(other, () => other.queue(name).enqueue(Packing).run('tea'));
+    expect([...other.bench.packed, ...resuming.bench.packed]).toEqual(['tea']);
+  });
+});
+
 describe('A claim', () => {
   it('that is answered after the halt begins nothing, and gives back what it took', async () => {
     const name = named();
@@ -283,20 +397,26 @@ describe('A claim', () => {
     expect(app.bench.packed).toHaveLength(20);
   });
 
-  it('that found a queue full is made again when room came while it was under way', async () => {
-    const name = named();
-    const app = await start({ queues: [{ name, concurrency: 2 }] });
-    const first = await app.queue(name).enqueue(Packing).run('tea');
-    await begins(app, 'tea');
-    const claim = app.gates.hold('claim_workflows', 'committed');
-    const items = ['salt', 'sugar'].map((parcel) => ({ args: [parcel] as [string] }));
-    await app.queue(name).enqueueMany(Packing).run(items);
-    await claim.reached;
-    app.bench.finish('tea');
-    await first.result();
-    claim.open();
-    expect(await begins(app, 'sugar')).toBe('sugar');
-  });
+  it.each([
+    ['that processes share', { concurrency: 2 }],
+    ['of its own', { workerConcurrency: 2 }],
+  ])(
+    'that found a queue full, by a limit %s, is made again when room came meanwhile',
+    async (_whose, limit) => {
+      const name = named();
+      const app = await start({ queues: [{ name, ...limit }] });
+      const first = await app.queue(name).enqueue(Packing).run('tea');
+      await begins(app, 'tea');
+      const claim = app.gates.hold('claim_workflows', 'committed');
+      const items = ['salt', 'sugar'].map((parcel) => ({ args: [parcel] as [string] }));
+      await app.queue(name).enqueueMany(Packing).run(items);
+      await claim.reached;
+      app.bench.finish('tea');
+      await first.result();
+      claim.open();
+      expect(await begins(app, 'sugar')).toBe('sugar');
+    },
+  );
 
   it('that passed by what a change of priority had locked is made again', async () => {
     const name = named();

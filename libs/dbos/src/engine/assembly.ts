@@ -80,7 +80,7 @@ export function assemble(options: ResolvedEngineOptions, repository: CheckpointR
   const enqueuer = new Enqueuer({
     ...common,
     starter,
-    onEnqueued: (queue, delayMs) => dispatcher.offered(queue, delayMs),
+    onEnqueued: (queue, delayMs) => dispatcher.enqueued(queue, delayMs),
   });
   const debouncer = new Debouncer({ ...common, starter, dispatcher });
   const members = membersWith({ ...common, executor, dispatcher, deadlines }, polled);
@@ -225,7 +225,10 @@ function commonParts(
     carriers: options.carriers,
     interceptors: new Interceptors(),
     slots: new Slots(options.maxConcurrentWorkflows, () => dispatcher().slotFreed()),
-    queues: new QueueRegistry(options.listen, (queue) => dispatcher().queueFreed(queue)),
+    queues: new QueueRegistry(options.listen, {
+      queueLeft: (queue) => dispatcher().queueLeft(queue),
+      queueFreed: (queue) => dispatcher().queueFreed(queue),
+    }),
     patience: new Patience(clock, options.databasePatienceMs),
     lease: new Lease(clock, options.leaseMs),
     time: new DatabaseTime(clock),

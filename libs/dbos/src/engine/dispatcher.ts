@@ -69,7 +69,12 @@ export class Dispatcher extends Loop {
   private starved = false;
   /** Queues in which more waits than their limits let out. */
   private heldBack: ReadonlySet<string> = new Set();
-  /** Queues of which something has ended here since the last claim was sent; its answer may not know of it. */
+  /** Queues with limits that processes share: room in them is what the database shows. */
+  private shared: ReadonlySet<string> = new Set();
+  private paused: ReadonlySet<string> = new Set();
+  /** Queues of which code has ended here since the last claim was sent. */
+  private readonly left = new Set<string>();
+  /** Queues of which something that ended here was written since the last claim was sent; its answer may not know of it. */
   private readonly freed = new Set<string>();
   /** Queues (empty: none) on which something was put here, and which others have not been told of. */
   private offers = new Set<string>();
@@ -132,11 +137,34 @@ export class Dispatcher extends Loop {
     this.parts.notifier.notify('work');
   }
 
-  /** Something of a queue has ended here: its limits may let out more. */
+  /**
+   * A workflow waits on a queue that did not before. Where a limit of this process is in its way the end of what runs here
+   * brings the look for it, and others may have room; where the queue is paused, its resumption does.
+   */
+  enqueued(queue: string, delayMs = 0): void {
+    const isKnown = delayMs === 0 && !this.isTicking;
+    if (isKnown && this.paused.has(queue)) return;
+    if (isKnown && this.heldBack.has(queue) && !this.shared.has(queue)) return this.passOn([queue]);
+    this.offered(queue, delayMs);
+  }
+
+  /** A queue was paused or resumed, or has other limits: every process looks again. */
+  queueChanged(queue: string): void {
+    this.wake();
+    this.parts.notifier.notify('work', queue);
+  }
+
+  /** Code of a queue is over here: another may take its place, as far as this process has the say. */
+  queueLeft(queue: string): void {
+    this.left.add(queue);
+    if (this.heldBack.has(queue) && !this.shared.has(queue)) this.wake();
+  }
+
+  /** Something of a queue has ended here, and the database shows it: limits that processes share may let out more. */
   queueFreed(queue: string): void {
     if (this.halted) return this.passOn([queue]);
     this.freed.add(queue);
-    if (this.heldBack.has(queue)) this.wake();
+    if (this.heldBack.has(queue) && this.shared.has(queue)) this.wake();
   }
 
   /** Whatever only this process knew of, waiting or due later, others are to look for. */
@@ -156,6 +184,7 @@ export class Dispatcher extends Loop {
     if (this.starved) return this.leaveToOthers();
     const executorId = this.parts.identity.id;
     const offers = this.takeOffers(); // what is put there while the claim is under way is for the next one
+    this.left.clear();
     this.freed.clear();
     this.nextDueAt = Number.POSITIVE_INFINITY;
     const answer = await this.claim(executorId, limit).catch((error: unknown) => {
@@ -167,19 +196,26 @@ export class Dispatcher extends Loop {
   }
 
   private async goOnFrom(
-    { claimed, againInMs, heldBack, leftDue }: ClaimAnswer,
+    { claimed, againInMs, leftDue, ...queues }: ClaimAnswer,
     { executorId, limit, offers }: SentClaim,
   ): Promise<number | undefined> {
-    this.heldBack = new Set(heldBack);
+    this.heldBack = new Set(queues.heldBack);
+    this.shared = new Set(queues.shared);
+    this.paused = new Set(queues.paused);
     this.starved = claimed.length === limit;
     const isTooMuch = (queue: string): boolean =>
       this.starved || this.heldBack.has(queue) || !this.hears(queue);
     this.passOn([...[...offers].filter(isTooMuch), ...leftDue]);
     await this.dispatch(executorId, claimed);
-    if (this.starved || heldBack.some((queue) => this.freed.has(queue))) return 0;
+    if (this.starved || queues.heldBack.some((queue) => this.hasMadeRoom(queue))) return 0;
     this.parts.recovery.queueDrained();
     if (againInMs !== null) this.dueWithin(againInMs);
     return this.pauseMs;
+  }
+
+  /** Since the last claim was sent. */
+  private hasMadeRoom(queue: string): boolean {
+    return (this.shared.has(queue) ? this.freed : this.left).has(queue);
   }
 
   /** There is no slot: whatever waits, or becomes due now, is for others. */

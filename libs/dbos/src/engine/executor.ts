@@ -30,6 +30,7 @@ import type { Lease } from './lease.js';
 import type { Lifecycle } from './lifecycle.js';
 import type { Outcome, OutcomeCodec } from './outcome.js';
 import type { OutcomeWatch } from './outcome-watch.js';
+import { Place } from './place.js';
 import type { ParkedUntil } from './presence.js';
 import type { QueueRegistry } from './queue-registry.js';
 import type { RecoveryLog } from './recovery-log.js';
@@ -77,6 +78,8 @@ export class Executor implements RunHost {
   private readonly inCleanContext = cleanContext();
   private readonly runs = new Map<string, Map<number, WorkflowRun>>();
   private readonly endings = new Set<Promise<void>>();
+  /** Runs whose code is over and whose outcome is being written. */
+  private concluding = 0;
 
   constructor(private readonly parts: ExecutorParts) {}
 
@@ -126,12 +129,12 @@ export class Executor implements RunHost {
     const run = new WorkflowRun({ owner, name, failures, context }, new History(checkpoints), this);
     this.add(run);
     if (deadline) this.limit(run, deadline);
-    this.parts.queues.began(claimed.queue);
+    const place = new Place(this.parts, claimed.queue);
     // Not in the context of the request that started it: a replay elsewhere has none either.
-    const ending = this.inCleanContext(() => this.live(run, claimed))
+    const ending = this.inCleanContext(() => this.live(run, claimed, place))
       .catch((error: unknown) => this.abandon(run, claimed, error))
       .finally(() => {
-        this.parts.queues.ended(claimed.queue);
+        place.close();
         this.endings.delete(ending);
       });
     this.endings.add(ending);
@@ -164,20 +167,13 @@ export class Executor implements RunHost {
     );
   }
 
-  private async live(run: WorkflowRun, claimed: OwnedWorkflow): Promise<void> {
+  private async live(run: WorkflowRun, claimed: OwnedWorkflow, place: Place): Promise<void> {
     this.parts.recovery.began(run.id);
     this.parts.lifecycle.began(claimed);
-    let holdsSlot = true;
-    const slot = (held: boolean): void => {
-      if (held === holdsSlot) return;
-      holdsSlot = held;
-      if (held) this.parts.slots.take();
-      else this.parts.slots.give();
-    };
     const end = await new Promise<Settlement | 'parked' | undefined>((resolve, reject) => {
       run.presence.observe({
-        idle: () => slot(false),
-        resumed: () => slot(true),
+        idle: () => place.hold(false),
+        resumed: () => place.hold(true),
         park: async (until) => (await this.settle(run, parkingOf(until))) !== undefined,
         forget: (until) => {
           run.root.close(new BranchClosedError());
@@ -188,9 +184,8 @@ export class Executor implements RunHost {
       this.settlementOf(run, claimed).then(resolve, reject);
     });
     run.presence.interrupt();
-    const status = end === 'parked' ? end : await this.conclude(run, end);
+    const status = end === 'parked' ? end : await this.concludeBehind(place, run, end);
     this.remove(run);
-    slot(false);
     this.parts.recovery.ended(run.id, status);
     this.parts.lifecycle.ended(run, status);
     this.parts.diagnostics.runEnded(run.diagnosed, claimed, status);
@@ -208,8 +203,22 @@ export class Executor implements RunHost {
     this.remove(run);
     this.parts.lifecycle.ended(run, 'broken off');
     this.parts.diagnostics.runEnded(run.diagnosed, claimed, 'broken off');
-    this.parts.slots.give();
     this.parts.onStray();
+  }
+
+  /** Others take its place meanwhile, up to as many as may be at work: a slow database is not to fill the memory. */
+  private async concludeBehind(
+    place: Place,
+    run: WorkflowRun,
+    end: Settlement | undefined,
+  ): Promise<string> {
+    if (this.concluding < this.parts.slots.limit) place.vacate();
+    this.concluding += 1;
+    try {
+      return await this.conclude(run, end);
+    } finally {
+      this.concluding -= 1;
+    }
   }
 
   /** Writes how the run ended and tells whoever waits; says what became of the workflow. */

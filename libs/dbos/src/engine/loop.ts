@@ -108,6 +108,10 @@ export abstract class Loop {
     return this.running;
   }
 
+  protected get isTicking(): boolean {
+    return this.ticking !== undefined;
+  }
+
   health(): LoopReport {
     const dueAt = this.ticking ? this.tickingSince : this.dueAt;
     return {

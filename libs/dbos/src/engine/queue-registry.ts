@@ -5,6 +5,14 @@ import { RegistrationError } from '../core/errors.js';
 import type { QueueDefinition } from '../core/queue.js';
 import type { ListenedQueue } from '../repository/queue-repository.js';
 
+/** Who is told when there may be room again in a queue. */
+export interface QueueListener {
+  /** Code of the queue is over here; the database may still show it at work. */
+  queueLeft(queue: string): void;
+  /** The database shows it no more. */
+  queueFreed(queue: string): void;
+}
+
 export class QueueRegistry {
   private readonly definitions = new Map<string, QueueDefinition>();
   private readonly running = new Map<string, number>();
@@ -13,11 +21,11 @@ export class QueueRegistry {
 
   /**
    * @param listensTo the queues to claim from; undefined for all that are registered
-   * @param onEnded something of the queue has ended or left here
+   * @param listener what is told when something of a queue has ended here
    */
   constructor(
     private readonly listensTo: readonly string[] | undefined,
-    private readonly onEnded: (queue: string) => void,
+    private readonly listener: QueueListener,
   ) {}
 
   /** @throws RegistrationError when it was registered with other options, and after `close()` */
@@ -92,9 +100,15 @@ export class QueueRegistry {
     if (queue !== null) this.running.set(queue, (this.running.get(queue) ?? 0) + 1);
   }
 
-  ended(queue: string | null): void {
+  /** Its code is over, and counts no more against what one process may have at work. */
+  left(queue: string | null): void {
     if (queue === null) return;
     this.running.set(queue, (this.running.get(queue) ?? 1) - 1);
-    this.onEnded(queue);
+    this.listener.queueLeft(queue);
+  }
+
+  /** After `left`: its outcome stands, or it is another's. */
+  ended(queue: string | null): void {
+    if (queue !== null) this.listener.queueFreed(queue);
   }
 }

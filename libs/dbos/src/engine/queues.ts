@@ -143,7 +143,7 @@ export class Queues {
     const { repository, operation, dispatcher } = this.parts;
     await operation(`queue.${verb} ${queueName}`, async () => {
       if (!(await work(repository.queues))) throw new UnknownQueueError(queueName);
-      dispatcher.offered(queueName);
+      dispatcher.queueChanged(queueName);
       return null;
     });
   }

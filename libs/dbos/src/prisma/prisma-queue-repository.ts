@@ -3,6 +3,7 @@ import type { QueueLimits } from '../core/queue.js';
 import type {
   Claim,
   ClaimAnswer,
+  ClaimedWorkflow,
   Debounce,
   Delay,
   QueueBacklog,
@@ -21,26 +22,37 @@ import { limitColumns, limitsOf, type LimitColumns } from './queue-limits.js';
 /** Rows that one statement moves at most: bounds its locks and its time. */
 const BATCH_SIZE = 1_000;
 
-/** A claimed workflow, or, with no id, what is known of the rest. */
-interface ClaimRow {
-  id: string | null;
-  name: string;
-  epoch: number;
-  recoveryAttempts: number;
-  failures: number;
-  queue: string | null;
-  serialization: string;
-  input: string;
-  againInMs: number | null;
-  heldBack: string[];
-  leftDue: string[];
-  deadline: Date | null;
-  context: CarriedContext | null;
+interface ClaimedRow {
+  readonly id: string;
+  readonly name: string;
+  readonly epoch: number;
+  readonly recoveryAttempts: number;
+  readonly failures: number;
+  readonly queue: string | null;
+  readonly serialization: string;
+  readonly input: string;
+  readonly deadline: Date | null;
+  readonly context: CarriedContext | null;
+}
+
+/** What the last row of a claim, which has no id, says of the rest. */
+interface RestRow {
+  readonly id: null;
+  readonly againInMs: number | null;
+  readonly heldBack: string[];
+  readonly leftDue: string[];
+  readonly context: Pick<ClaimAnswer, 'shared' | 'paused'>;
 }
 
 interface BounceRow {
   id: string;
   owned: boolean;
+}
+
+function claimedOf(row: ClaimedRow): ClaimedWorkflow {
+  const { id, name, epoch, recoveryAttempts, failures, queue, deadline, context } = row;
+  const input = { text: row.input, format: row.serialization };
+  return { id, name, epoch, recoveryAttempts, failures, queue, input, deadline, context };
 }
 
 type BounceStep = Parameters<QueueRepository['debounceInWorkflow']>[1];
@@ -57,7 +69,7 @@ export class PrismaQueueRepository implements QueueRepository {
     validForMs,
   }: Claim): Promise<ClaimAnswer> {
     const listening = JSON.stringify(queues);
-    const rows = await this.database.once<ClaimRow>(
+    const rows = await this.database.once<ClaimedRow | RestRow>(
       (client) => client.$queryRaw`
         SELECT id, name, epoch, recovery_attempts AS "recoveryAttempts", failures, queue, serialization, input,
                again_in_ms AS "againInMs", contended AS "heldBack", left_due AS "leftDue", deadline,
@@ -66,18 +78,14 @@ export class PrismaQueueRepository implements QueueRepository {
                                     ${expiresAt}::timestamptz)`,
       { timeoutMs: validForMs },
     );
-    const rest = rows.find(({ id }) => id === null);
+    const rest = rows.find((row): row is RestRow => row.id === null);
     return {
-      claimed: rows.flatMap(({ id, serialization, input, ...row }) => {
-        if (id === null) return [];
-        const { name, epoch, recoveryAttempts, failures, queue, deadline, context } = row;
-        const text = { text: input, format: serialization };
-        const count = { epoch, recoveryAttempts, failures };
-        return [{ id, name, ...count, queue, input: text, deadline, context }];
-      }),
+      claimed: rows.flatMap((row) => (row.id === null ? [] : [claimedOf(row)])),
       againInMs: rest?.againInMs ?? null,
       heldBack: rest?.heldBack ?? [],
       leftDue: rest?.leftDue ?? [],
+      shared: rest?.context.shared ?? [],
+      paused: rest?.context.paused ?? [],
     };
   }
 

@@ -46,6 +46,10 @@ export interface ClaimAnswer {
   readonly againInMs: number | null;
   /** Queues in which more waits than their limits let out now. */
   readonly heldBack: readonly string[];
+  /** Queues with limits that processes share, as far as something waited in them. */
+  readonly shared: readonly string[];
+  /** Queues of those asked for that are paused. */
+  readonly paused: readonly string[];
   /** Queues (empty: none) of what became due with this claim and was not taken by it; nobody else knows of it. */
   readonly leftDue: readonly string[];
 }
