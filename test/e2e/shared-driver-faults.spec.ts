@@ -193,3 +193,18 @@ describe('A server that goes away', () => {
     await restart;
   });
 });
+
+describe('A connection that breaks as the pool hands it over', () => {
+  it('does not end the process, though nobody listens for its errors yet', async () => {
+    const pool = new pg.Pool({ connectionString: database.url, max: 5 });
+    ends.push(() => pool.end());
+    await startOver(new PrismaClient({ adapter: new PrismaPg(pool) }));
+
+    const connections = await Promise.all([pool.connect(), pool.connect()]);
+
+    for (const connection of connections) {
+      expect(() => connection.emit('error', new Error('terminated'))).not.toThrow();
+      connection.release(true);
+    }
+  });
+});
