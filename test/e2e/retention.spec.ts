@@ -215,10 +215,10 @@ describe('Retention', () => {
   it('B63: removes all that belongs to a workflow, from every table', async () => {
     const app = await start({ maxAge: OLD });
     const handle = await app.workflows.start(Life, { workflowId: 'w' }).leaving();
-    await handle.cancel();
-    await handle.resume();
     await app.workflows.send('w', 'now', { topic: 'go' });
     await handle.result();
+    await app.workflows.restart('w', { workflowId: 'again' });
+    await app.workflows.cancel('again');
     const before = await rowsOf(app, 'w');
     expect(
       before

@@ -12,7 +12,7 @@ export interface KeepOptions {
 }
 
 /**
- * What becomes of workflows that have ended, and of all that belongs to them: steps, messages, events, tokens, streams, actions.
+ * What becomes of workflows that have ended, and of all that belongs to them: steps, messages, events, tokens, streams.
  * What is active is never touched, nor a child whose parent has not ended.
  */
 export interface RetentionOptions extends KeepOptions {
