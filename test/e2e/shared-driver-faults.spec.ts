@@ -202,9 +202,8 @@ describe('A connection that breaks as the pool hands it over', () => {
 
     const connections = await Promise.all([pool.connect(), pool.connect()]);
 
-    for (const connection of connections) {
-      expect(() => connection.emit('error', new Error('terminated'))).not.toThrow();
-      connection.release(true);
-    }
+    const listeners = connections.map((connection) => connection.listenerCount('error'));
+    for (const connection of connections) connection.release();
+    expect(Math.min(...listeners)).toBeGreaterThan(0);
   });
 });
