@@ -5,15 +5,35 @@ import { PrismaPg } from '@prisma/adapter-pg';
 import { DbosModule, WorkflowService } from 'nestjs-dbos';
 import { PrismaClient } from '../../sample-app/src/generated/prisma/client.js';
 import type { AppSettings, FromApp, Order, ToApp, WorkName } from './chaos-protocol.js';
-import { Bodies, Chain, Job, Once, Poison, Receiver, Sender, Ticking } from './chaos-workflows.js';
+import {
+  Bodies,
+  Chain,
+  Job,
+  Once,
+  Poison,
+  Receiver,
+  releaseOf,
+  Sender,
+  Ticking,
+} from './chaos-workflows.js';
 import { QUEUES } from './chaos-queues.js';
 import { MarkFile } from './marks.js';
 
 const PRISMA = 'ChaosPrisma';
-const WORK = { Chain, Job, Receiver, Sender, Poison, Once };
+/** As a start takes it, whatever its arguments are. */
+type WorkClass = new () => { run(...given: unknown[]): Promise<unknown> };
+const ALWAYS = { Chain, Job, Receiver, Sender, Poison, Once };
 
-async function start(settings: AppSettings): Promise<WorkflowService> {
-  const { url, pool, leaseMs, schedules } = settings;
+/** What this version of the application can do: all that those before it could, and its own. */
+function workOf(version: number): Record<string, WorkClass> {
+  const releases = Array.from({ length: version }, (_, before) => before + 1);
+  const added = Object.fromEntries(releases.map((one) => [`Release${one}`, releaseOf(one)]));
+  return { ...ALWAYS, ...added } as unknown as Record<string, WorkClass>;
+}
+
+async function start(settings: AppSettings): Promise<App> {
+  const { url, pool, leaseMs, schedules, version } = settings;
+  const work = workOf(version);
   const prisma = new PrismaClient({
     adapter: new PrismaPg({ connectionString: url, max: pool, connectionTimeoutMillis: 5_000 }),
   });
@@ -35,25 +55,25 @@ async function start(settings: AppSettings): Promise<WorkflowService> {
       { provide: PRISMA, useValue: prisma },
       { provide: MarkFile, useValue: new MarkFile(settings.ledger) },
       Bodies,
-      ...Object.values(WORK),
+      ...Object.values(work),
       ...(schedules ? [Ticking] : []),
     ],
   })
   class ChaosModule {}
 
-  const app = await NestFactory.createApplicationContext(ChaosModule, {
+  const nest = await NestFactory.createApplicationContext(ChaosModule, {
     logger: ['warn', 'error'],
     abortOnError: false,
   });
-  app.enableShutdownHooks(['SIGTERM']);
-  return app.get(WorkflowService);
+  nest.enableShutdownHooks(['SIGTERM']);
+  return { workflows: nest.get(WorkflowService), work };
 }
 
 /** Resolves with the id of what is durable now. */
-async function carryOut(workflows: WorkflowService, order: Order): Promise<string> {
+async function carryOut({ workflows, work }: App, order: Order): Promise<string> {
   switch (order.what) {
     case 'start':
-      return (await begin(workflows, order)).workflowId;
+      return (await begin({ workflows, work }, order)).workflowId;
     case 'enqueue': {
       const { queue, id: workflowId, args, partitionKey, deduplicationId } = order;
       const handle = await workflows
@@ -76,27 +96,31 @@ async function carryOut(workflows: WorkflowService, order: Order): Promise<strin
 }
 
 function begin(
-  workflows: WorkflowService,
+  { workflows, work }: App,
   { name, id, args }: Order & { readonly what: 'start' },
 ): Promise<{ readonly workflowId: string }> {
-  const type = WORK[name satisfies WorkName] as unknown as new () => {
-    run(...args: unknown[]): unknown;
-  };
+  const type = work[name satisfies WorkName];
+  if (!type) throw new Error(`This version has no workflow "${name}".`);
   return workflows.start(type, { workflowId: id }).run(...args);
 }
 
 const tell = (message: FromApp): void => void process.send?.(message);
 
-let workflows: WorkflowService | undefined;
+interface App {
+  readonly workflows: WorkflowService;
+  readonly work: Readonly<Record<string, WorkClass>>;
+}
+
+let app: App | undefined;
 
 async function obey(message: ToApp): Promise<void> {
   if (message.what === 'go') {
-    workflows = await start(message.settings);
+    app = await start(message.settings);
     return tell({ what: 'ready' });
   }
   try {
-    if (!workflows) throw new Error('The process was given no settings.');
-    tell({ what: 'done', n: message.n, id: await carryOut(workflows, message.order) });
+    if (!app) throw new Error('The process was given no settings.');
+    tell({ what: 'done', n: message.n, id: await carryOut(app, message.order) });
   } catch (error) {
     const { code = 'none', message: text = String(error) } = error as Partial<
       Error & { code: string }

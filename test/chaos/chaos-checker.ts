@@ -41,6 +41,8 @@ export interface Evidence {
   readonly booked: ReadonlyMap<string, number>;
   readonly promised: ReadonlyMap<string, Promised>;
   readonly accepted: ReadonlySet<string>;
+  /** Workflows that were cancelled and resumed: a body that is at work then goes on, and another run begins it anew. */
+  readonly resumed: ReadonlySet<string>;
   readonly leaseMs: number;
 }
 
@@ -69,7 +71,7 @@ export function violationsOf(evidence: Evidence): Violation[] {
   return [
     ...outcomeViolations(evidence),
     ...repetitions(evidence),
-    ...simultaneousBodies(runs),
+    ...simultaneousBodies(runs.filter(({ mark }) => !evidence.resumed.has(mark.workflow))),
     ...brokenLimits(runs),
     ...transactionViolations(evidence),
     ...tickViolations(evidence),

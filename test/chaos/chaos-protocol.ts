@@ -1,7 +1,10 @@
 // What the supervisor and the processes it starts say to each other.
 
 /** The work that the application knows, by the names of its workflows. */
-export type WorkName = 'Chain' | 'Job' | 'Receiver' | 'Sender' | 'Poison' | 'Once';
+export type WorkName = 'Chain' | 'Job' | 'Receiver' | 'Sender' | 'Poison' | 'Once' | Release;
+
+/** What a version of the application adds to those before it. */
+export type Release = `Release${number}`;
 
 export interface AppSettings {
   /** Through the process's own proxy. */
@@ -11,6 +14,8 @@ export interface AppSettings {
   readonly pool: number;
   readonly leaseMs: number;
   readonly schedules: boolean;
+  /** Of the code: from 1. */
+  readonly version: number;
 }
 
 /** What is asked of a process; each may be asked again, of another one. */

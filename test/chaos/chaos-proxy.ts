@@ -100,6 +100,8 @@ export class ChaosProxy {
     client.on('error', () => undefined);
     if (this.refuses) return void client.resetAndDestroy();
     const server = net.connect(this.target);
+    // The messages of an answer are written one by one: else each would wait for the acknowledgement of the one before.
+    for (const socket of [client, server]) socket.setNoDelay(true);
     const line = { client, server };
     this.lines.add(line);
     const parse = messageFilter((message) => this.answer(line, message));

@@ -6,19 +6,35 @@ import pg from 'pg';
 import { EmbeddedPostgres } from '../../libs/embedded-postgres/src/index.js';
 import { connectAdmin, withAdmin } from '../support/admin-connection.js';
 import { eventually } from '../support/eventually.js';
+import type { SmallDisk } from './small-disk.js';
 
-const SETTINGS = { fsync: 'off', full_page_writes: 'off', max_connections: 200 } as const;
+const SETTINGS = {
+  fsync: 'off',
+  full_page_writes: 'off',
+  max_connections: 200,
+  max_wal_size: '64MB', // the log has room on a small disk
+  min_wal_size: '32MB',
+} as const;
+
+/** Who cancels and resumes, in the record of actions. */
+const OPERATOR = 'chaos';
 
 export class ChaosServer {
   private constructor(
     private readonly directory: string,
     private server: EmbeddedPostgres,
+    private readonly disk?: SmallDisk,
   ) {}
 
   static async start(): Promise<ChaosServer> {
     const directory = await mkdtemp(join(tmpdir(), 'dbos-chaos-'));
     await chmod(directory, 0o755); // open to pass through, for the account that the server runs under when we are root
     return new ChaosServer(directory, await ChaosServer.open(directory));
+  }
+
+  /** With all that it writes on a disk of its own. */
+  static async startOn(disk: SmallDisk): Promise<ChaosServer> {
+    return new ChaosServer(disk.directory, await ChaosServer.open(disk.directory), disk);
   }
 
   private static open(directory: string): Promise<EmbeddedPostgres> {
@@ -65,6 +81,21 @@ export class ChaosServer {
     });
   }
 
+  /** Leaves no byte, and takes what the server gives back, for as long. */
+  async fillDisk(forMs: number): Promise<void> {
+    const endsAt = performance.now() + forMs;
+    while (performance.now() < endsAt) {
+      await this.disk?.fill();
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  }
+
+  /** As somebody does who makes room: a server that could not go on is started again. */
+  async freeDisk(): Promise<void> {
+    await this.disk?.free();
+    await this.begin();
+  }
+
   async terminateAll(): Promise<void> {
     await withAdmin(this.adminUrl, (client) =>
       client.query(
@@ -84,6 +115,25 @@ export class ChaosServer {
     };
   }
 
+  /** Cancels workflows that run now. */
+  async cancelSome(database: string, like: string, most: number): Promise<string[]> {
+    return withAdmin(this.url(database), async (client) => {
+      const { rows } = await client.query<{ id: string }>(
+        `SELECT id FROM dbos.cancel_workflows(ARRAY(
+           SELECT w.id FROM dbos.workflows w
+            WHERE w.status = 'PENDING' AND w.id LIKE $1 ORDER BY md5(w.id) LIMIT $2), false, $3)`,
+        [like, most, OPERATOR],
+      );
+      return rows.map(({ id }) => id);
+    });
+  }
+
+  async resume(database: string, ids: readonly string[]): Promise<void> {
+    await withAdmin(this.url(database), (client) =>
+      client.query('SELECT dbos.resume_workflows($1, NULL, $2)', [ids, OPERATOR]),
+    );
+  }
+
   async createDatabase(name: string): Promise<void> {
     await this.server.createDatabase(name);
   }
@@ -91,7 +141,8 @@ export class ChaosServer {
   /** Ends the server, and leaves nothing behind. */
   async close(): Promise<void> {
     await this.server.stop();
-    await rm(this.directory, { recursive: true, force: true });
+    if (this.disk) await this.disk.unmount();
+    else await rm(this.directory, { recursive: true, force: true });
   }
 }
 

@@ -47,7 +47,7 @@ export class Bodies {
   }
 }
 
-/** Steps, transactions and a durable sleep, one after the other. */
+/** Steps, transactions and a durable sleep (none of 0 ms), one after the other. */
 @Injectable()
 export class Chain {
   constructor(
@@ -56,10 +56,10 @@ export class Chain {
   ) {}
 
   @Workflow({ name: 'Chain' })
-  async run(steps: number, ms: number): Promise<number> {
+  async run(steps: number, ms: number, napMs = ms): Promise<number> {
     let sum = 0;
     for (let step = 0; step < steps; step += 1) {
-      if (step === 1) await this.flow.sleep(ms);
+      if (step === 1 && napMs > 0) await this.flow.sleep(napMs);
       sum += await (step % 3 === 2 ? this.bodies.book(step) : this.bodies.work(step, ms));
     }
     return sum;
@@ -130,6 +130,36 @@ export class Once {
     await this.bodies.work(input, 5);
     return input;
   }
+}
+
+export type ReleaseClass = new (
+  bodies: Bodies,
+  flow: WorkflowContext,
+) => {
+  run(ms: number): Promise<string>;
+};
+
+/** The code that came with a version: its workflow has a step more than that of the version before. */
+export function releaseOf(version: number): ReleaseClass {
+  @Injectable()
+  class Release {
+    constructor(
+      private readonly bodies: Bodies,
+      private readonly flow: WorkflowContext,
+    ) {}
+
+    @Workflow({ name: `Release${version}` })
+    async run(ms: number): Promise<string> {
+      await this.bodies.work(0, ms);
+      await this.bodies.book(1);
+      for (let step = 2; step < 2 + version; step += 1) {
+        await this.flow.sleep(ms);
+        await this.bodies.work(step, ms);
+      }
+      return `version ${version}`;
+    }
+  }
+  return Release;
 }
 
 @Injectable()

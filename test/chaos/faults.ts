@@ -58,6 +58,12 @@ export const FAULTS = {
     for (const post of fleet.posts) await fleet.restart(post);
   },
 
+  /** A new version, which can do all that the one before could, to one after the other. */
+  deploy: async ({ fleet }) => {
+    fleet.version += 1;
+    for (const post of fleet.posts) await fleet.restart(post);
+  },
+
   restartFast: async ({ server }, draw) => {
     await server.stopFast();
     await pause(between(draw, 0, 1_000));
@@ -123,6 +129,18 @@ export const FAULTS = {
     await server.set('default_transaction_read_only', 'on');
     await pause(between(draw, 300, 2_000));
     await server.set('default_transaction_read_only', undefined);
+  },
+
+  fullDisk: async ({ server }, draw) => {
+    await server.fillDisk(between(draw, 1_000, 5_000));
+    await server.freeDisk();
+  },
+
+  /** By an operator at the database, of whom no process is told. */
+  cancelAndResume: async ({ server, database }, draw) => {
+    const cancelled = await server.cancelSome(database, '%-long-%', 1 + Math.floor(draw() * 8));
+    await pause(between(draw, 0, 150));
+    await server.resume(database, cancelled);
   },
 
   /** A time limit of the server, and somebody who holds a lock for longer. */

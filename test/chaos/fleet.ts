@@ -27,6 +27,8 @@ const STOP_MS = 20_000;
 export class Fleet {
   readonly lives: ChaosProcess[] = [];
   readonly posts: Post[] = [];
+  /** Of what is started from now on. */
+  version = 1;
   private spare: ChaosProcess | undefined;
   private isClosed = false;
 
@@ -90,7 +92,10 @@ export class Fleet {
     if (endsByItself) process.expectEnd();
     this.lives.push(process);
     const ledger = join(directory, `${process.pid}.jsonl`);
-    process.go({ url: proxy.url(url), ledger, pool, leaseMs, schedules }).catch(() => undefined);
+    const { version } = this;
+    process
+      .go({ url: proxy.url(url), ledger, pool, leaseMs, schedules, version })
+      .catch(() => undefined);
     return process;
   }
 

@@ -1,31 +1,43 @@
 // Proves the checker: takes a guard out of a copy of the sources, and sees the scenarios tell of it. Exits with 1 where a
 // mutant went unnoticed.
 import { spawn } from 'node:child_process';
-import { cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 interface Mutant {
   readonly name: string;
+  /** `leaks` is a program of its own. */
   readonly scenario: string;
   readonly seconds: number;
-  /** What is replaced in which file, everywhere. */
-  readonly patches: ReadonlyArray<{
-    readonly file: string;
-    readonly from: string;
-    readonly to: string;
-  }>;
+  /** What is replaced, everywhere. */
+  readonly patches: readonly Patch[];
 }
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const COPIED = ['libs', 'test', 'sample-app', 'tsconfig.json', '.swcrc', 'package.json'];
 const MIGRATIONS = 'libs/dbos/src/prisma/migrations';
-const FUNCTIONS = `${MIGRATIONS}/20261126000100_functions/migration.sql`;
-const ALONE = `${MIGRATIONS}/20261129050000_alone/migration.sql`;
 /** A mutant is found by chance, so it is tried with a few seeds. */
 const SEEDS = [1, 2, 3];
 const PATIENCE_MS = 240_000;
+
+interface Patch {
+  /** A file, or the folder of the migrations: then each of them that has it. */
+  readonly file: string;
+  readonly from: string;
+  readonly to: string;
+}
+
+/** Wherever the schema says so: a function may have been made anew by a later migration. */
+const inSchema = (from: string, to: string): Patch => ({ file: MIGRATIONS, from, to });
+
+const FENCES = {
+  batch: 'locked.executor_id = run.executor_id AND locked.epoch = run.epoch',
+  alone: 'locked.executor_id = executor AND locked.epoch = run_epoch',
+  end: "(w.status, w.executor_id, w.epoch) IS NOT DISTINCT FROM ('PENDING', executor, run_epoch)",
+  transaction: 'w.executor_id = run_executor AND w.epoch = run_epoch',
+};
 
 const MUTANTS: readonly Mutant[] = [
   {
@@ -33,34 +45,28 @@ const MUTANTS: readonly Mutant[] = [
     scenario: 'freeze',
     seconds: 12,
     patches: [
-      {
-        file: FUNCTIONS,
-        from: "locked.status = 'PENDING' AND locked.executor_id = run.executor_id AND locked.epoch = run.epoch",
-        to: 'true',
-      },
-      {
-        file: ALONE,
-        from: "locked.status = 'PENDING' AND locked.executor_id = executor AND locked.epoch = run_epoch",
-        to: 'true',
-      },
-      {
-        file: ALONE,
-        from: "AND (w.status, w.executor_id, w.epoch) IS NOT DISTINCT FROM ('PENDING', executor, run_epoch)",
-        to: '',
-      },
+      inSchema(`locked.status = 'PENDING' AND ${FENCES.batch}`, 'true'),
+      inSchema(`locked.status = 'PENDING' AND ${FENCES.alone}`, 'true'),
+      inSchema(`AND ${FENCES.end}`, ''),
+      inSchema(`AND w.status = 'PENDING' AND ${FENCES.transaction}`, ''),
+    ],
+  },
+  {
+    name: 'the epoch is not compared',
+    scenario: 'control',
+    seconds: 12,
+    patches: [
+      inSchema(FENCES.batch, 'locked.executor_id = run.executor_id'),
+      inSchema(FENCES.alone, 'locked.executor_id = executor'),
+      inSchema(FENCES.end, "(w.status, w.executor_id) IS NOT DISTINCT FROM ('PENDING', executor)"),
+      inSchema(FENCES.transaction, 'w.executor_id = run_executor'),
     ],
   },
   {
     name: 'the epoch is not raised by a claim',
     scenario: 'freeze',
     seconds: 5,
-    patches: [
-      {
-        file: `${MIGRATIONS}/20261130000000_versions/migration.sql`,
-        from: 'epoch = w.epoch + 1',
-        to: 'epoch = w.epoch',
-      },
-    ],
+    patches: [inSchema('epoch = w.epoch + 1', 'epoch = w.epoch')],
   },
   {
     name: 'a checkpoint is not awaited before the next effect',
@@ -84,11 +90,7 @@ const MUTANTS: readonly Mutant[] = [
     scenario: 'queues',
     seconds: 8,
     patches: [
-      {
-        file: `${MIGRATIONS}/20261101000000_init/migration.sql`,
-        from: 'AND (heartbeat_at + lease_ms * interval',
-        to: 'AND (heartbeat_at + 450 * interval',
-      },
+      inSchema('AND (heartbeat_at + lease_ms * interval', 'AND (heartbeat_at + 450 * interval'),
     ],
   },
   {
@@ -96,10 +98,21 @@ const MUTANTS: readonly Mutant[] = [
     scenario: 'queues',
     seconds: 6,
     patches: [
+      inSchema(
+        'CREATE UNIQUE INDEX workflows_deduplication_idx',
+        'CREATE INDEX workflows_deduplication_idx',
+      ),
+    ],
+  },
+  {
+    name: 'every run is kept',
+    scenario: 'leaks',
+    seconds: 40,
+    patches: [
       {
-        file: `${MIGRATIONS}/20261126000000_queues/migration.sql`,
-        from: 'CREATE UNIQUE INDEX workflows_deduplication_idx',
-        to: 'CREATE INDEX workflows_deduplication_idx',
+        file: 'libs/dbos/src/engine/executor.ts',
+        from: '  private remove(run: WorkflowRun): void {',
+        to: '  private readonly kept = new Set<WorkflowRun>();\n\n  private remove(run: WorkflowRun): void {\n    this.kept.add(run);',
       },
     ],
   },
@@ -111,14 +124,25 @@ async function copyOf(mutant: Mutant): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), 'dbos-mutant-'));
   for (const path of COPIED) await cp(join(ROOT, path), join(directory, path), { recursive: true });
   await symlink(join(ROOT, 'node_modules'), join(directory, 'node_modules'));
-  for (const { file, from, to } of mutant.patches) {
-    const path = join(directory, file);
+  for (const patch of mutant.patches) await apply(patch, directory, mutant.name);
+  return directory;
+}
+
+async function apply({ file, from, to }: Patch, directory: string, name: string): Promise<void> {
+  let count = 0;
+  for (const path of await filesOf(join(directory, file))) {
     const text = await readFile(path, 'utf8');
-    if (!text.includes(from))
-      throw new Error(`"${mutant.name}": ${file} has no "${from}" any more.`);
+    if (!text.includes(from)) continue;
+    count += 1;
     await writeFile(path, text.replaceAll(from, to));
   }
-  return directory;
+  if (count === 0) throw new Error(`"${name}": ${file} has no "${from}" any more.`);
+}
+
+async function filesOf(path: string): Promise<string[]> {
+  if (!(await stat(path)).isDirectory()) return [path];
+  const entries = await readdir(path, { recursive: true });
+  return entries.filter((entry) => entry.endsWith('.sql')).map((entry) => join(path, entry));
 }
 
 /** What the checker said; undefined when it found nothing. */
@@ -127,10 +151,12 @@ async function verdict(
   mutant: Mutant,
   seed: number,
 ): Promise<string | undefined> {
-  const args = ['--seed', seed, '--seconds', mutant.seconds, '--scenarios', mutant.scenario];
+  const { scenario, seconds } = mutant;
+  const program = scenario === 'leaks' ? ['leaks.ts'] : ['main.ts', '--scenarios', scenario];
+  const args = [...program, '--seed', seed, '--seconds', seconds].map(String);
   const child = spawn(
     process.execPath,
-    ['--import', './test/support/typescript-loader.mjs', 'test/chaos/main.ts', ...args.map(String)],
+    ['--import', './test/support/typescript-loader.mjs', `test/chaos/${args[0]}`, ...args.slice(1)],
     { cwd: directory, stdio: ['ignore', 'pipe', 'inherit'], timeout: PATIENCE_MS },
   );
   let output = '';

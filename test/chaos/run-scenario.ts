@@ -170,9 +170,9 @@ class ScenarioRun {
     await this.work.settled();
     const isDone = async (): Promise<boolean> => (await this.unfinished()) === 0;
     const ended = await this.until(isDone, QUIET_MS);
+    this.work.giveUpAt = machineTime() + QUIET_MS / 2;
     for (let probe = 0; probe < PROBES; probe += 1)
       this.work.chain(`${this.settings.name}-probe-${probe}`);
-    this.work.giveUpAt = machineTime() + QUIET_MS / 2;
     await this.work.settled();
     const alive = await this.until(isDone, QUIET_MS / 2);
     return [
@@ -204,6 +204,9 @@ class ScenarioRun {
     const booked = await this.query<{ key: string; count: number }>(
       `SELECT workflow || ' ' || step AS key, count(*)::int AS count FROM public.chaos_rows GROUP BY 1`,
     );
+    const actions = await this.query<{ id: string }>(
+      `SELECT DISTINCT workflow_id AS id FROM dbos.workflow_actions WHERE action = 'resumed'`,
+    );
     const ledger = await Ledger.open(this.place.url);
     const log = await readQueueLog(ledger);
     const fence = await readFenceViolations(ledger);
@@ -214,6 +217,7 @@ class ScenarioRun {
       rows,
       booked: new Map(booked.map(({ key, count }) => [key, count])),
       fence,
+      resumed: new Set(actions.map(({ id }) => id)),
       queue: queue.map(({ promise, what }) => ({
         promise: 'limit' as const,
         what: `${promise}: ${what}`,

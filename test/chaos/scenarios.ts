@@ -11,6 +11,8 @@ export interface Scenario {
   readonly pool?: number;
   /** Default true. */
   readonly schedules?: boolean;
+  /** Its server has a disk of its own, which can be filled. */
+  readonly smallDisk?: boolean;
 }
 
 const ALL: readonly WorkKind[] = ['chain', 'queues', 'messages', 'duplicates'];
@@ -19,8 +21,9 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
   calm: { work: ALL, faults: [] },
   kill: { work: ['chain', 'chain'], faults: ['kill', 'killWhileSlow'] },
   killall: { work: ['chain', 'chain'], faults: ['killAll'] },
-  freeze: { work: ['chain', 'queues'], faults: ['freeze'] },
+  freeze: { work: ['chain', 'long', 'queues'], faults: ['freeze'] },
   rolling: { work: ['chain', 'queues'], faults: ['roll'] },
+  deploys: { work: ['releases', 'releases', 'queues'], faults: ['deploy', 'deploy', 'kill'] },
   restarts: {
     work: ['chain', 'queues'],
     faults: ['restartFast', 'restartImmediately', 'terminateAll'],
@@ -34,8 +37,14 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
   timeouts: { work: ['chain', 'queues'], faults: ['statementTimeout'] },
   pool1: { work: ['chain', 'queues'], faults: ['kill', 'cut'], pool: 1 },
   pool2: { work: ['chain', 'queues'], faults: ['kill', 'cut'], pool: 2 },
+  fulldisk: { work: ['chain', 'queues', 'messages'], faults: ['fullDisk'], smallDisk: true },
   poison: { work: ['chain', 'poison'], faults: [] },
   duplicates: { work: ['duplicates', 'duplicates'], faults: ['kill', 'dropAcknowledgements'] },
+  control: {
+    work: ['long', 'long', 'long'],
+    faults: ['cancelAndResume', 'cancelAndResume', 'kill'],
+    processes: 2,
+  },
   queues: { work: ['queues'], faults: ['kill', 'freeze'] },
   messages: { work: ['messages', 'messages'], faults: ['kill', 'dropNotifications', 'cut'] },
   soak: {

@@ -1,10 +1,11 @@
 // What is asked of the fleet, until it is accepted, and what must become of it.
 import { ChaosProcess, Refused } from './chaos-process.js';
-import type { Order } from './chaos-protocol.js';
+import type { Order, Release } from './chaos-protocol.js';
 import type { Fleet } from './fleet.js';
 import { machineTime } from './marks.js';
 
-export type WorkKind = 'chain' | 'queues' | 'messages' | 'poison' | 'duplicates';
+export type WorkKind =
+  'chain' | 'long' | 'releases' | 'queues' | 'messages' | 'poison' | 'duplicates';
 
 /** What somebody was told would happen. */
 export interface Promised {
@@ -48,9 +49,23 @@ export class Workload {
     this.start(id, 'Chain', [STEPS, Math.floor(this.random() * 30)], [total], STEPS / 3);
   }
 
+  /** Bodies that are likely to be at work when something happens, and nothing between them. */
+  private long(id: string): void {
+    const total = (STEPS * (STEPS - 1)) / 2;
+    const ms = 150 + Math.floor(this.random() * 350);
+    this.start(id, 'Chain', [STEPS, ms, 0], [total], STEPS / 3);
+  }
+
   /** Resolves once all was accepted, or nobody accepts any more. */
   async settled(): Promise<void> {
     while (this.pending.size > 0) await Promise.all(this.pending);
+  }
+
+  /** What came with the newest version, which some processes may not have yet. */
+  private releases(id: string): void {
+    const { version } = this.fleet;
+    const ms = 10 + Math.floor(this.random() * 100);
+    this.start(id, `Release${version}`, [ms], [`version ${version}`], 1);
   }
 
   private queues(id: string, n: number): void {
@@ -98,7 +113,7 @@ export class Workload {
 
   private start(
     id: string,
-    name: 'Chain' | 'Receiver' | 'Sender',
+    name: 'Chain' | 'Receiver' | 'Sender' | Release,
     args: readonly unknown[],
     outputs: readonly unknown[],
     rows = 0,

@@ -432,6 +432,23 @@ describe('A workflow that is cancelled', () => {
     expect(await handle.result()).toBe('one two');
   });
 
+  it('has its signals aborted when a later run goes on with it, and nobody told of either', async () => {
+    const app = await start();
+    const handle = await app.workflows.start(Office).run();
+    await isAt(app, 'one');
+    const ids = [handle.workflowId];
+    await app.prisma.$queryRaw`SELECT id FROM dbos.cancel_workflows(${ids}, false, NULL)`;
+    await app.prisma.$queryRaw`SELECT id FROM dbos.resume_workflows(${ids}, NULL, NULL)`;
+
+    await eventually(() => expect(deskOf(app).bodies).toEqual(['one', 'one']));
+
+    await eventually(() => expect(deskOf(app).aborted).toHaveLength(1));
+    deskOf(app).letGo('one');
+    deskOf(app).letGo('two');
+    expect(await handle.result()).toBe('one two');
+    expect(deskOf(app).aborted).toHaveLength(1);
+  });
+
   it('is on record, with who asked for it', async () => {
     const app = await start();
     const handle = await app.workflows.start(Office).run();

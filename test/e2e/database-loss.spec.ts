@@ -451,4 +451,22 @@ describe('The session that shows a process alive', () => {
       );
     }
   });
+
+  it('is not given up when it breaks just while the process looks whether others see its lock', async () => {
+    await startApp({ options: { sessionUrl: database.url } });
+    const gate = app.gates.hold('AS visible', 'unsent');
+    await ledger.query('UPDATE dbos.executors SET dead_at = now()'); // it joins again
+    await gate.reached;
+    await terminateBackends(`application_name = 'nestjs-dbos session'`);
+
+    gate.open();
+
+    await eventually(async () =>
+      expect(
+        await ledger.query(
+          'SELECT lock_key IS NOT NULL AS locked FROM dbos.executors WHERE dead_at IS NULL',
+        ),
+      ).toEqual([{ locked: true }]),
+    );
+  });
 });

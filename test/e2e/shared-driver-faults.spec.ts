@@ -193,3 +193,17 @@ describe('A server that goes away', () => {
     await restart;
   });
 });
+
+describe('A connection that breaks as the pool hands it over', () => {
+  it('does not end the process, though nobody listens for its errors yet', async () => {
+    const pool = new pg.Pool({ connectionString: database.url, max: 5 });
+    ends.push(() => pool.end());
+    await startOver(new PrismaClient({ adapter: new PrismaPg(pool) }));
+
+    const connections = await Promise.all([pool.connect(), pool.connect()]);
+
+    const listeners = connections.map((connection) => connection.listenerCount('error'));
+    for (const connection of connections) connection.release();
+    expect(Math.min(...listeners)).toBeGreaterThan(0);
+  });
+});

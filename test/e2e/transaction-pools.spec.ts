@@ -1,9 +1,12 @@
 // The engine and transactions share the application's pool, however small it is, without starving each other.
 import { Injectable } from '@nestjs/common';
 import { Transaction, Workflow, WorkflowContext } from 'nestjs-dbos';
+import { deferred } from '../../libs/dbos/src/core/deferred.js';
 import { Engine } from '../../libs/dbos/src/engine/engine.js';
 import type { PrismaClient } from '../../sample-app/src/generated/prisma/client.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
+import { eventually } from '../support/eventually.js';
+import { startGatedApp } from '../support/gated-app.js';
 import { startTestApp, type TestApp } from '../support/test-app.js';
 
 @Injectable()
@@ -11,6 +14,10 @@ class Busy {
   open = 0;
   mostOpen = 0;
   hangs = new Set<string>();
+  readonly holds = { reached: deferred<void>(), over: deferred<void>() };
+  /** Whether the executor was sure of its lease, for each body of `work` as it began. */
+  readonly sure: boolean[] = [];
+  isSure = (): boolean => true;
 
   constructor(private readonly flow: WorkflowContext) {}
 
@@ -32,6 +39,7 @@ class Busy {
   @Transaction({ timeoutMs: 60_000, maxWaitMs: 60_000 })
   async work(ms: number): Promise<void> {
     this.open += 1;
+    this.sure.push(this.isSure());
     this.mostOpen = Math.max(this.mostOpen, this.open);
     await this.flow.prisma<PrismaClient>().$executeRaw`SELECT pg_sleep(${ms / 1_000}::float8)`;
     this.open -= 1;
@@ -46,6 +54,18 @@ class Busy {
   private async hangOnce(name: string): Promise<void> {
     if (!this.hangs.delete(name)) return;
     await new Promise(() => undefined);
+  }
+
+  @Workflow({ name: 'holding' })
+  hold(): Promise<void> {
+    return this.holding();
+  }
+
+  /** Has the connection until the test lets it go. */
+  @Transaction({ timeoutMs: 60_000 })
+  async holding(): Promise<void> {
+    this.holds.reached.resolve();
+    await this.holds.over.promise;
   }
 
   @Workflow({ name: 'hanging without a limit' })
@@ -129,6 +149,34 @@ describe('A pool of two connections', () => {
     expect(await runMany(64, 5)).toHaveLength(64);
     expect(busy.mostOpen).toBe(1);
     expect(app.app.get(Engine).executorId).toBe(executorId);
+  });
+});
+
+describe('A transaction that gets its connection when the lease is in doubt', () => {
+  it('begins no body before the lease is renewed', async () => {
+    const options = { leaseMs: 500 };
+    const gated = await startGatedApp({
+      url: database.url,
+      providers: [Busy],
+      poolSize: 2,
+      options,
+    });
+    app = gated;
+    const [busy, { lease }] = [app.get(Busy), app.get(Engine)['parts'].common];
+    busy.isSure = () => lease.isValid;
+    const holding = await app.workflows.start(Busy).hold();
+    await busy.holds.reached.promise;
+    const waiting = await app.workflows.start(Busy).run('waiting', 1);
+    const heartbeats = gated.gates.holdAll('dbos.heartbeat', 'unsent');
+    await eventually(() => expect(lease.isValid).toBe(false));
+
+    busy.holds.over.resolve();
+    await holding.result();
+    await eventually(() => expect(app.faults.matching('TRANSACTION')).toHaveLength(2));
+    heartbeats.open();
+
+    expect(await waiting.result()).toBe('waiting');
+    expect(busy.sure).toEqual([true, true]);
   });
 });
 

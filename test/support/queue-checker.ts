@@ -110,7 +110,10 @@ function takesTurns(settings: QueueChange | undefined): boolean {
   );
 }
 
-/** Each claim against the limits in force at its moment, by what is claimed and has not left. */
+/**
+ * Each claim against the limits in force at its moment, by what is claimed and has not left. What one process may have at
+ * work is told by the bodies alone: it takes the next while the outcome of the last is written.
+ */
 function claimViolations(log: readonly LoggedChange[]): Violation[] {
   const queues = new Map<string, QueueState>();
   const violations: Violation[] = [];
@@ -135,7 +138,7 @@ function stateOf(queues: Map<string, QueueState>, queue: string): QueueState {
 
 function violationsOfClaim(claim: WorkflowChange, { settings, pending }: QueueState): Violation[] {
   if (!settings) return [];
-  const { queue, partition, executorId, id } = claim;
+  const { queue, partition, id } = claim;
   const atWork = [...pending.values()];
   const found: Violation[] = [];
   const check = (promise: Promised, count: number, limit: number | null): void => {
@@ -144,11 +147,6 @@ function violationsOfClaim(claim: WorkflowChange, { settings, pending }: QueueSt
   };
   if (settings.paused) found.push({ promise: 'pause', what: `${id} claimed of ${queue}` });
   check('concurrency', atWork.length, settings.concurrency);
-  check(
-    'workerConcurrency',
-    atWork.filter((other) => other.executorId === executorId).length,
-    settings.workerConcurrency,
-  );
   if (partition === null) return found;
   check(
     'partition concurrency',

@@ -85,3 +85,13 @@ export class InvalidTransactionClientError extends TypeError {
     this.name = new.target.name;
   }
 }
+
+/**
+ * Control flow, seen by no application: a transaction had its connection when the lease of its executor was in doubt, so its
+ * body does not begin. It is tried again when the lease is renewed.
+ */
+export class LeaseInDoubtSignal extends Error {
+  constructor() {
+    super('The lease of the executor is in doubt.');
+  }
+}

@@ -1,9 +1,14 @@
 /**
- * Ends runs whose workflows were cancelled or deleted: at once where this process did it or is told of it, and by looking
- * now and then for whoever is told nothing. A run that none of this reaches is refused its next checkpoint.
+ * Ends runs whose workflows were cancelled or deleted, or go on in a later run: at once where this process did it or is told
+ * of it, and by looking now and then for whoever is told nothing. A run that none of this reaches is refused its next checkpoint.
  */
 import { WorkflowDeletedError } from '../core/control-errors.js';
-import { RunCancelledError, type CancelReason, type RunInterruptedError } from '../core/errors.js';
+import {
+  OwnershipLostError,
+  RunCancelledError,
+  type CancelReason,
+  type RunInterruptedError,
+} from '../core/errors.js';
 import type { EndedWorkflow } from '../repository/control-repository.js';
 import type { Notifier } from '../repository/notifier.js';
 import type { WorkflowRepository, WorkflowState } from '../repository/workflow-repository.js';
@@ -119,6 +124,8 @@ function whyItIsOver(
   state: WorkflowState | undefined,
 ): RunInterruptedError | undefined {
   if (!state) return new WorkflowDeletedError(id);
-  const isCancelled = state.status === 'CANCELLED' && owner.epoch <= state.epoch;
-  return isCancelled ? new RunCancelledError(id, state.cancelReason ?? undefined) : undefined;
+  if (state.epoch > owner.epoch) return new OwnershipLostError(id);
+  return state.status === 'CANCELLED'
+    ? new RunCancelledError(id, state.cancelReason ?? undefined)
+    : undefined;
 }

@@ -3,7 +3,11 @@ import { wait, type Clock } from '../core/clock.js';
 import { InvalidArgumentError, StepTimeoutError } from '../core/errors.js';
 import { assertIdentifier } from '../core/identifiers.js';
 import type { Logger } from '../core/logger.js';
-import { TransactionConflictError, TransactionExpiredError } from '../core/transaction-errors.js';
+import {
+  LeaseInDoubtSignal,
+  TransactionConflictError,
+  TransactionExpiredError,
+} from '../core/transaction-errors.js';
 import type { EncodedValue } from '../core/serialization/serializer.js';
 import type {
   Lost,
@@ -114,7 +118,9 @@ export class TransactionExecution {
     const context = new AttemptContext(this.scope, stepId, definition.name, this.count.attempts);
     try {
       return await repository.commit(this.numbered, definition.settings, async (client) => {
-        this.scope.run.assertGoing(this.scope.sequence); // it may have waited for a connection
+        // It may have waited for a connection.
+        this.scope.run.assertGoing(this.scope.sequence);
+        if (!this.scope.run.mayAct) throw new LeaseInDoubtSignal();
         const { timeoutMs = repository.timeoutMs } = definition.settings;
         // Prisma rolls back in time, but waits for the body: one that hangs would keep its place for ever.
         return context.within(timeoutMs, this.surroundings, () => body(client, context));

@@ -217,6 +217,11 @@ export class WorkflowRun {
     return undefined;
   }
 
+  /** Whether this executor may act for its workflows at this moment, as far as it knows. */
+  get mayAct(): boolean {
+    return this.host.confirmLease() === undefined;
+  }
+
   private async waitAt(sequence: StepSequence, hasEffect: boolean): Promise<void> {
     if (hasEffect) {
       while (this.unconfirmed) await this.unconfirmed;

@@ -168,7 +168,9 @@ export class PrismaExecutorRepository implements ExecutorRepository {
                         WHERE locktype = 'advisory' AND pid = ${pid}::int
                           AND database = (SELECT oid FROM pg_database WHERE datname = current_database())) AS visible`,
     );
-    if (!row?.visible) await this.session?.disable();
+    if (row?.visible) return;
+    const pidNow = await this.session?.backendPid().catch(() => undefined);
+    if (pidNow === pid) await this.session?.disable(); // else its lock went with it, which says nothing of where it led
   }
 }
 

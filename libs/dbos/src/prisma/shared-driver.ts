@@ -5,6 +5,7 @@
  * it was given. From then on engine and client share what that call returns: one pool, counted, and closed when the
  * last of them lets go of it.
  */
+import { EventEmitter } from 'node:events';
 import type { ClientConfig } from 'pg';
 import type { ColumnTypes } from './driver-types.js';
 import type { PrismaClientLike } from './prisma-client.js';
@@ -114,7 +115,7 @@ export class SharedDriver {
   }
 
   private async acquire(): Promise<DriverAdapter> {
-    const connecting = (this.connected ??= this.connectAnew());
+    const connecting = (this.connected ??= this.connectAnew().then(listeningForErrors));
     this.users += 1;
     try {
       return await connecting;
@@ -187,4 +188,17 @@ function isPool(driver: unknown): driver is DriverPool {
 function once(work: () => Promise<void>): () => Promise<void> {
   let done: Promise<void> | undefined;
   return () => (done ??= work());
+}
+
+/**
+ * A connection may break just as the pool hands it over, when nobody listens for its errors (its readiness and its end arrive in
+ * one packet): without a listener that would end the process. Who uses it hears of it by what it asks.
+ */
+function listeningForErrors(adapter: DriverAdapter): DriverAdapter {
+  const pool = adapter.underlyingDriver?.();
+  if (pool instanceof EventEmitter)
+    pool.on('connect', (connection: unknown) => {
+      if (connection instanceof EventEmitter) connection.on('error', () => undefined);
+    });
+  return adapter;
 }

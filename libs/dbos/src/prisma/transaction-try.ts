@@ -1,5 +1,5 @@
 /** One try of an interactive transaction of the application's client, and what became of it. */
-import { TransactionAbortedError } from '../core/transaction-errors.js';
+import { LeaseInDoubtSignal, TransactionAbortedError } from '../core/transaction-errors.js';
 import type {
   Standing,
   Lost,
@@ -138,6 +138,7 @@ function endOf(error: unknown, { name, isSealing, settings }: Circumstances): Tr
  * application as well: it may have wrapped what Prisma threw.
  */
 function passingFault(thrown: unknown, settings: TransactionSettings): TransactionEnd | undefined {
+  if (thrown instanceof LeaseInDoubtSignal) return { result: 'unbegun', error: thrown };
   let error = thrown;
   for (let depth = 0; depth < MAX_CAUSES && error instanceof Error; depth += 1) {
     const { code, meta } = error as PrismaError;
