@@ -24,6 +24,11 @@ const LEFT_OUT = ['@nestjs/cli', '@nestjs/schematics', 'oxlint', 'oxlint-tsgolin
 /** Tests that build the packages with the Nest CLI, which is left out. */
 const BUILDING = ['sample-app.spec', 'command-line.spec'];
 
+/** Tests of the sample shop, which validates with a pipe of Nest 12. */
+const OF_THE_SHOP = ['order-progress.spec'];
+
+const NOT_RUN = [...BUILDING, ...OF_THE_SHOP];
+
 const TYPECHECKED = 'tsconfig.nest11.json';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
@@ -36,7 +41,7 @@ try {
   run('npm', ['install', '--no-audit', '--no-fund', '--loglevel=error']);
   run('npm', ['run', '--silent', 'generate']);
   run('npm', ['exec', '--', 'tsc', '--noEmit', '--project', TYPECHECKED]);
-  const ignored = `--testPathIgnorePatterns=${BUILDING.join('|')}`;
+  const ignored = `--testPathIgnorePatterns=${NOT_RUN.join('|')}`;
   const chosen = process.argv.slice(2);
   const tests = chosen.length > 0 ? chosen : ['test/e2e', ignored];
   run('npm', ['run', '--silent', 'test:only', '--', ...tests]);
@@ -66,14 +71,13 @@ async function useNest11() {
     }
   }
   await writeFile(file, JSON.stringify(manifest, null, 2));
-  // The sample shop validates with a pipe of Nest 12.
   const project = {
     extends: './tsconfig.json',
     include: ['libs', 'test'],
     exclude: [
       'node_modules',
       'test/support/shop-program.ts',
-      ...BUILDING.map((spec) => `test/e2e/${spec}.ts`),
+      ...NOT_RUN.map((spec) => `test/e2e/${spec}.ts`),
     ],
   };
   await writeFile(join(copy, TYPECHECKED), JSON.stringify(project));

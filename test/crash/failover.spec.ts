@@ -72,7 +72,7 @@ function tell(what: string, times: readonly number[]): void {
   );
 }
 
-describe('kill -9 of one of three executors', () => {
+describe('P1: kill -9 of one of three executors', () => {
   it.each([
     ['within seconds where it held a session', { session: true, leaseMs: 20_000 }, 20_000],
     ['once its lease has run out where it held none', { leaseMs: LEASE_MS }, LEASE_MS + SLACK_MS],
@@ -176,7 +176,7 @@ describe('A process that was frozen beyond its lease', () => {
 
 describe('A rolling restart', () => {
   it(
-    'strands nothing, repeats no body and counts no recovery',
+    'B41: strands nothing, repeats no body and counts no recovery',
     async () => {
       const settings = { session: true, options: { shutdown: { graceMs: 10_000 } } };
       await apps.startMany([settings, settings, settings]);

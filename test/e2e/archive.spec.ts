@@ -144,6 +144,29 @@ describe('An archive of workflows', () => {
       expect(again![part].map(bare)).toEqual(entry![part].map(bare));
   });
 
+  it('F73: has what was done to the workflow, which is on record once, wherever it is imported', async () => {
+    await runToTheEnd();
+    await here.workflows.restart(id, { workflowId: `${id} again`, by: 'ada' });
+    const archive = await exported();
+    await here.workflows.delete(id, { by: 'grace' });
+    await Promise.all([here, there].map(({ workflows }) => workflows.import(archive)));
+    const restarted = { action: 'restarted', by: 'ada', detail: { into: `${id} again` } };
+    expect(await there.workflows.actions(id)).toMatchObject([restarted]);
+    expect(await here.workflows.actions(id)).toMatchObject([
+      restarted,
+      { action: 'deleted', by: 'grace' },
+    ]);
+  });
+
+  it('F73: of an earlier version, which does not say what was done, is imported', async () => {
+    await runToTheEnd();
+    const archive = await exported();
+    const workflows = archive.workflows.map((entry) => ({ ...entry, actions: undefined }));
+    expect(await there.workflows.import({ ...archive, workflows })).toMatchObject({
+      imported: [id],
+    });
+  });
+
   it('keeps how a workflow failed', async () => {
     await (await here.workflows.start(Life, { workflowId: id }).failing()).result().catch(() => {});
     await there.workflows.import(await exported());
@@ -310,6 +333,7 @@ describe('An archive of workflows', () => {
       'FORMAT',
       damaged(({ steps }) => ({ steps: steps.map((step) => ({ ...step, workflow_id: 'x' })) })),
     ],
+    ['actions that are no list', 'FORMAT', damaged(() => ({ actions: {} }))],
     [
       'steps without a name',
       'FORMAT',

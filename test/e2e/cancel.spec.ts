@@ -348,7 +348,7 @@ describe('A workflow that is cancelled', () => {
     expect(await statusesOf(app, ['elder+'])).toEqual(['PENDING']);
   });
 
-  it('has the signals of its steps aborted at once, with the reason', async () => {
+  it('S-25: has the signals of its steps aborted at once, with the reason', async () => {
     const app = await start();
     const handle = await app.workflows.start(Office).run();
     await isAt(app, 'one');

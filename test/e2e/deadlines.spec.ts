@@ -1,8 +1,10 @@
 // How long workflows may take: timeouts and deadlines, by the database's clock, whoever runs them.
+import { jest } from '@jest/globals';
 import { Injectable, type Provider } from '@nestjs/common';
 import {
   DbosModule,
   Queue,
+  ScheduleService,
   Workflow,
   WorkflowContext,
   WorkflowService,
@@ -21,6 +23,8 @@ class Desk {
   readonly bodies: string[] = [];
   readonly reasons: unknown[] = [];
   readonly open = new Map<string, Deferred<string>>();
+  /** Whether bodies go on whatever their signal says. */
+  isDeaf = false;
 
   async wait(id: string, signal: AbortSignal): Promise<string> {
     this.bodies.push(id);
@@ -28,7 +32,7 @@ class Desk {
     this.open.set(id, paper);
     signal.addEventListener('abort', () => {
       this.reasons.push(signal.reason);
-      paper.reject(signal.reason as Error);
+      if (!this.isDeaf) paper.reject(signal.reason as Error);
     });
     return paper.promise;
   }
@@ -152,6 +156,19 @@ describe('A time limit', () => {
     expect(await app.workflows.steps('two limits')).toEqual([]);
   });
 
+  it('S-31: ends it for whoever awaits it although a body ignores its signal', async () => {
+    const app = await start();
+    deskOf(app).isDeaf = true;
+    const handle = await app.workflows.start(Signing, { timeout: 1_000 }).run();
+    await isAt(app, handle);
+
+    await expect(handle.result()).rejects.toMatchObject(LATE);
+
+    deskOf(app).letGo(handle.workflowId);
+    await eventually(() => expect(app.app.get(Engine)['parts'].executor.running).toEqual([]));
+    expect(await handle.status()).toMatchObject({ status: 'CANCELLED' });
+  });
+
   it('leaves a workflow alone that ends in time', async () => {
     const app = await start();
     const handle = await app.workflows.start(Signing, { timeout: 1_500 }).run();
@@ -260,6 +277,17 @@ describe('A time limit', () => {
     await expect(handle.result()).rejects.toMatchObject(LATE);
   });
 
+  it('S-32: begins for a workflow that is delayed after the delay, when it is claimed', async () => {
+    const app = await start();
+    const handle = await queueOf(app).enqueue(Signing, { delay: 300, timeout: 1_500 }).run();
+    expect(await handle.status()).toMatchObject({ status: 'DELAYED', deadline: null });
+
+    await isAt(app, handle);
+
+    const { deadline, startedAt } = await handle.status();
+    expect(Math.abs(deadline!.getTime() - startedAt!.getTime() - 1_500)).toBeLessThan(50);
+  });
+
   it('B35: may pass while the workflow waits on its queue, when it is a moment', async () => {
     const app = await start();
     await queueOf(app).pause();
@@ -270,6 +298,49 @@ describe('A time limit', () => {
 
     await queueOf(app).resume();
     expect(deskOf(app).bodies).toEqual([]);
+  });
+
+  it('B35: begins for what is debounced when it is claimed, and is that of the last call', async () => {
+    const app = await start();
+    const options = { key: 'letter', periodMs: 300 };
+    await app.workflows.debounce(Signing, { ...options, timeout: MONTH_MS }).run();
+    const handle = await app.workflows.debounce(Signing, { ...options, timeout: 1_500 }).run();
+    expect(await handle.status()).toMatchObject({ status: 'DELAYED', deadline: null });
+
+    await isAt(app, handle);
+
+    const { deadline, startedAt } = await handle.status();
+    expect(Math.abs(deadline!.getTime() - startedAt!.getTime() - 1_500)).toBeLessThan(50);
+    await expect(handle.result()).rejects.toMatchObject(LATE);
+  });
+
+  it('B35: may pass while the workflow is put off, when it is a moment, and is looked at then', async () => {
+    const app = await start();
+    const expected = jest.spyOn(app.app.get(Engine)['parts'].deadlines, 'expect');
+    const options = { key: 'letter', periodMs: MONTH_MS, deadline: new Date(Date.now() + 200) };
+    const handle = await app.workflows.debounce(Signing, options).run();
+
+    await expect(handle.result()).rejects.toMatchObject(LATE);
+
+    expect(deskOf(app).bodies).toEqual([]);
+    expect(expected).toHaveBeenCalledWith(options.deadline);
+  });
+
+  it('B35: begins for what a schedule starts when it is claimed', async () => {
+    const app = await start();
+    const schedules = app.app.get(ScheduleService);
+    const settings = { workflow: 'Signing', cron: '@yearly', queue: 'desk', timeout: 1_500 };
+    await schedules.create({ name: 'contract', ...settings });
+    await queueOf(app).pause();
+    const handle = await schedules.trigger('contract');
+    expect(await handle.status()).toMatchObject({ status: 'ENQUEUED', deadline: null });
+
+    await queueOf(app).resume();
+    await isAt(app, handle);
+
+    const { deadline, startedAt } = await handle.status();
+    expect(Math.abs(deadline!.getTime() - startedAt!.getTime() - 1_500)).toBeLessThan(50);
+    await expect(handle.result()).rejects.toMatchObject(LATE);
   });
 
   it('B35: stays what it was when the workflow is recovered', async () => {
@@ -433,5 +504,7 @@ describe('A time limit', () => {
     await expect(queueOf(app).enqueue(Signing, options).run()).rejects.toMatchObject({
       code: 'DBOS_INVALID_ARGUMENT',
     });
+    const debounced = app.workflows.debounce(Signing, { key: 'k', periodMs: 1, ...options }).run();
+    await expect(debounced).rejects.toMatchObject({ code: 'DBOS_INVALID_ARGUMENT' });
   });
 });

@@ -1,19 +1,23 @@
 // What an application puts around its workflows: interceptors, carried context, codecs, and what its log lines say.
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { jest } from '@jest/globals';
-import { Injectable, Logger, type Provider } from '@nestjs/common';
+import { Injectable, Logger, Scope, type Provider } from '@nestjs/common';
 import {
   aesGcmCodec,
   ContextCarrier,
   gzipCodec,
   StepInterceptor,
+  Transaction,
+  WorkflowContext,
   WorkflowInterceptor,
   type InterceptedStep,
   type InterceptedWorkflow,
 } from 'nestjs-dbos';
 import { Engine } from '../../libs/dbos/src/engine/engine.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
+import type { PrismaClient } from '../../sample-app/src/generated/prisma/client.js';
 import {
+  queueOf,
   Scripted,
   ScriptedApps,
   suspension,
@@ -77,6 +81,32 @@ class Runs implements WorkflowInterceptor {
   intercept(context: InterceptedWorkflow, next: Next): unknown {
     around.calls.push(`run ${context.run}, ${context.recoveryAttempts} recoveries`);
     return around.workflow(context, next);
+  }
+}
+
+const user = new AsyncLocalStorage<string>();
+
+@Injectable()
+@ContextCarrier()
+class UserCarrier implements ContextCarrier {
+  readonly name = 'user';
+  capture(): string | undefined {
+    return user.getStore();
+  }
+  run<T>(value: string, work: () => T): T {
+    return user.run(value, work);
+  }
+}
+
+@Injectable()
+class Till {
+  constructor(private readonly flow: WorkflowContext) {}
+
+  @Transaction({ name: 'pay' })
+  async pay(cents: number): Promise<number> {
+    await this.flow.prisma<PrismaClient>()
+      .$executeRaw`INSERT INTO public.payments VALUES (${cents})`;
+    return cents;
   }
 }
 
@@ -188,28 +218,89 @@ describe('Interceptors', () => {
     });
   });
 
+  it('lie within a transaction: what they throw rolls it back', async () => {
+    settings = { providers: [...INTERCEPTORS, Till] };
+    const seen: unknown[] = [];
+    around.step = async ({ kind, stepName, workflowName, attempt }, next) => {
+      seen.push({ kind, stepName, workflowName, attempt });
+      const cents = await next();
+      if (cents === 13) throw new Error('of the interceptor');
+      return Number(cents) + 1;
+    };
+    const app = await apps.start();
+    await app.prisma.$executeRaw`CREATE TABLE public.payments (cents integer)`;
+    const handle = await app.begin(async ({ get }) => [
+      await get(Till).pay(7),
+      (await thrownBy(() => get(Till).pay(13))).message,
+    ]);
+    expect(await handle.result()).toEqual([8, 'of the interceptor']);
+    expect(await app.prisma.$queryRaw`SELECT cents FROM public.payments`).toEqual([{ cents: 7 }]);
+    const pay = { kind: 'transaction', stepName: 'pay', workflowName: 'Scripted', attempt: 1 };
+    expect(seen).toEqual([pay, pay]);
+    const steps = await app.workflows.steps(handle.workflowId);
+    expect(steps.map(({ error }) => error?.message)).toEqual([undefined, 'of the interceptor']);
+  });
+
+  it('are one where they stand under several tokens, and may be made, given or mocked', async () => {
+    const mock = { intercept: (_: unknown, next: Next) => (around.calls.push('mock'), next()) };
+    settings = {
+      providers: [
+        { provide: 'alias', useExisting: Inner },
+        Outer,
+        Inner,
+        { provide: 'the same', inject: [Outer], useFactory: (outer: Outer) => outer },
+        { provide: 'given', useValue: new Runs() },
+        { provide: Runs, useValue: mock },
+      ],
+    };
+    const app = await apps.start();
+    await (await app.begin(({ flow }) => flow.step('work', () => 1))).result();
+    expect(around.calls).toEqual([
+      'run 1, 0 recoveries',
+      'mock',
+      'outer work 1',
+      'inner work 1', // in the place of its class, not in that of the alias
+      'outer left',
+    ]);
+  });
+
+  it.each<[string, Provider[], string]>([
+    [
+      'of requests',
+      [{ provide: Outer, useClass: Outer, scope: Scope.REQUEST }],
+      '@StepInterceptor',
+    ],
+    [
+      'transient, be it for a singleton',
+      [
+        { provide: Runs, useClass: Runs, scope: Scope.TRANSIENT },
+        { provide: 'user', inject: [Runs], useFactory: () => ({}) },
+      ],
+      '@WorkflowInterceptor',
+    ],
+    [
+      'of requests, under another token',
+      [{ provide: 'x', useClass: UserCarrier, scope: Scope.REQUEST }],
+      '@ContextCarrier',
+    ],
+  ])('that are %s are refused at the start', async (_what, providers, decorator) => {
+    settings = { providers };
+    const { message } = await thrownBy(() => apps.start());
+    expect(message).toContain(`is marked with ${decorator}(), but it is request-scoped`);
+  });
+
   it('must be singletons with the method', async () => {
     settings = { providers: [{ provide: Outer, useValue: {} }] };
     expect(await thrownBy(() => apps.start())).toMatchObject({
       code: 'DBOS_REGISTRATION',
       message: 'Outer is marked with @StepInterceptor(), but has no method intercept().',
     });
+    settings = { providers: [{ provide: UserCarrier, useValue: { capture: () => undefined } }] };
+    expect((await thrownBy(() => apps.start())).message).toBe(
+      'UserCarrier is marked with @ContextCarrier(), but has no method run().',
+    );
   });
 });
-
-const user = new AsyncLocalStorage<string>();
-
-@Injectable()
-@ContextCarrier()
-class UserCarrier implements ContextCarrier {
-  readonly name = 'user';
-  capture(): string | undefined {
-    return user.getStore();
-  }
-  run<T>(value: string, work: () => T): T {
-    return user.run(value, work);
-  }
-}
 
 /** The rows' contexts, by workflow. */
 async function contextOf({ prisma }: ScriptedApp, workflowId: string): Promise<unknown> {
@@ -260,6 +351,71 @@ describe('A carried context', () => {
     const app = await apps.start({ [id]: ({ start }) => start('ida-child').then(() => 'done') });
     expect(await app.workflows.handle(id).result()).toBe('done');
     expect(await contextOf(app, 'ida-child')).toEqual({ user: 'ida' });
+  });
+
+  it('is that of the caller where workflows are enqueued, one or many, or started in a transaction', async () => {
+    settings = { providers: [UserCarrier, queueOf({ name: 'orders' })] };
+    const app = await apps.start({}, { runWorkflows: false });
+    const { queues } = app.get(Engine);
+    await user.run('amy', () => queues.enqueue('orders', 'Scripted', [], { workflowId: 'one' }));
+    await user.run('ben', () =>
+      queues.enqueueMany('orders', 'Scripted', [{ workflowId: 'of many', args: [] }]),
+    );
+    await user.run('cat', () =>
+      app.prisma.$transaction((tx) =>
+        app.workflows.start(Scripted, { tx, workflowId: 'in tx' }).run(),
+      ),
+    );
+    expect(await contextOf(app, 'one')).toEqual({ user: 'amy' });
+    expect(await contextOf(app, 'of many')).toEqual({ user: 'ben' });
+    expect(await contextOf(app, 'in tx')).toEqual({ user: 'cat' });
+  });
+
+  it('is that of the last call where what waits is replaced or put off', async () => {
+    settings = { providers: [UserCarrier, queueOf({ name: 'orders' })] };
+    const app = await apps.start({}, { runWorkflows: false });
+    const engine = app.get(Engine);
+    const placement = { deduplicationId: 'order 7', deduplication: 'replace' } as const;
+    const replace = () => engine.queues.enqueue('orders', 'Scripted', [], placement);
+    const putOff = async () => {
+      const options = { key: 'order 7', periodMs: 3_600_000 };
+      return (await engine.debounce('Scripted', [], options)).workflowId;
+    };
+    for (const call of [replace, putOff]) {
+      const id = await user.run('dan', call);
+      expect(await contextOf(app, id)).toEqual({ user: 'dan' });
+      expect(await user.run('eli', call)).toBe(id);
+      expect(await contextOf(app, id)).toEqual({ user: 'eli' });
+      expect(await call()).toBe(id);
+      expect(await contextOf(app, id)).toBeNull();
+    }
+  });
+
+  it('is nobody’s for workflows of schedules, whoever made or triggered them', async () => {
+    const app = await apps.start({}, { runWorkflows: false });
+    const { schedules } = app.get(Engine);
+    const id = await user.run('flo', async () => {
+      await schedules.create({ name: 'nightly', workflow: 'Scripted', cron: '@yearly' });
+      return schedules.trigger('nightly');
+    });
+    expect(await contextOf(app, id)).toBeNull();
+    await schedules.delete('nightly');
+  });
+
+  it('may be given by the options, whose carriers lie around the marked ones', async () => {
+    const tenant = new AsyncLocalStorage<string>();
+    const carrier: ContextCarrier = {
+      name: 'tenant',
+      capture: () => tenant.getStore(),
+      run: (value, work) => tenant.run(`${value}, around ${user.getStore() ?? 'nobody'}`, work),
+    };
+    settings = { ...settings, options: { contextCarriers: [carrier] } };
+    const app = await apps.start();
+    const handle = await tenant.run('acme', () =>
+      user.run('gus', () => app.begin(() => [tenant.getStore(), user.getStore()])),
+    );
+    expect(await handle.result()).toEqual(['acme, around nobody', 'gus']);
+    expect(await contextOf(app, handle.workflowId)).toEqual({ tenant: 'acme', user: 'gus' });
   });
 
   it('is encrypted like all that is stored', async () => {

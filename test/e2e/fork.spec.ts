@@ -79,6 +79,12 @@ class Trips {
     return this.flow.recv<string>('mail', { timeout: '400ms' });
   }
 
+  /** Waits for what this very workflow never sets. */
+  @Workflow({ name: 'Watching' })
+  async watch(): Promise<unknown> {
+    return this.workflows.getEvent(this.flow.workflowId, 'ready', { timeout: '400ms' });
+  }
+
   @Workflow({ name: 'WithChild' })
   async withChild(): Promise<number> {
     const handle = await this.workflows.start(Trips).run(1);
@@ -276,6 +282,32 @@ describe('A fork', () => {
     const fork = await origin.fork({ from: { step: 'flow.recv mail' } });
     await app.workflows.send(fork.workflowId, 'post', { topic: 'mail' });
     expect(await fork.result()).toBe('post');
+  });
+
+  it('B59: from a wait waits anew as long as its origin did, whose moment has passed', async () => {
+    const origin = await app.workflows.start(Trips).listen();
+    await origin.result();
+    const fork = await origin.fork({ from: { step: 'flow.recv mail' } });
+    expect(await fork.result()).toBeUndefined();
+
+    const deadlines = await app.prisma.$queryRaw<Array<{ until: number; asked: number }>>`
+      SELECT s.output::float8 AS until, extract(epoch FROM w.created_at)::float8 * 1000 AS asked
+        FROM dbos.steps s JOIN dbos.workflows w ON w.id = s.workflow_id
+       WHERE s.workflow_id = ${fork.workflowId} AND s.name = 'flow.recv deadline'`;
+    expect(deadlines).toHaveLength(1);
+    expect(deadlines[0]!.until).toBeGreaterThanOrEqual(deadlines[0]!.asked + 400);
+  });
+
+  it('B59: from a wait for an event waits anew as well', async () => {
+    const origin = await app.workflows.start(Trips).watch();
+    expect(await origin.result()).toBeUndefined();
+    const fork = await origin.fork({ from: { step: 'workflows.getEvent ready' } });
+    await fork.result();
+    const [deadline] = (await app.workflows.steps(fork.workflowId)).filter(
+      ({ name }) => name === 'workflows.getEvent deadline',
+    );
+    const { createdAt } = await fork.status();
+    expect(deadline?.output).toBeGreaterThanOrEqual(createdAt.getTime() + 400);
   });
 
   it('attaches to the children that its origin had started before that step', async () => {

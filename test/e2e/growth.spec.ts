@@ -464,6 +464,11 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
     filter: { attributes: { customer: 40 } },
     groupBy: ['status'],
   }),
+  'a count of steps': async ({ repository }) => {
+    const asked = { names: undefined, endedAfter: undefined, endedBefore: undefined };
+    const look = { ...asked, filter: EVERYTHING, groupBy: ['step'], bucketMs: undefined } as const;
+    return () => repository.listings.countSteps(look);
+  },
   'an explanation of a finished workflow': explanation(async () => 'history 9'),
   'an explanation of what runs': explanation(async (stage) => {
     const [owner] = await owned(stage);

@@ -10,6 +10,7 @@ import {
   WorkflowService,
   type ListQuery,
 } from 'nestjs-dbos';
+import type { ListingRepository } from '../../libs/dbos/src/repository/listing-repository.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { eventually } from '../support/eventually.js';
 import { startNestApp, type NestApp } from '../support/nest-app.js';
@@ -402,6 +403,113 @@ describe('Workflows', () => {
       ['after', { after: '-1' }],
     ])('unless %s is unusable', async (field, query) => {
       await expect(app.workflows.count(query)).rejects.toMatchObject({
+        code: 'DBOS_INVALID_ARGUMENT',
+        message: expect.stringContaining(field) as string,
+      });
+    });
+  });
+
+  describe('have their steps counted', () => {
+    /** A step of workflow `a`, recorded on this day after so many seconds. */
+    const step = (
+      id: string,
+      name: string,
+      seconds: number,
+      more: { on?: number; error?: string } = {},
+    ) =>
+      app.prisma.$executeRaw`
+        INSERT INTO dbos.steps (workflow_id, step_id, name, epoch, serialization, error, attempts, started_at,
+                                completed_at)
+        SELECT ${id}, count(*)::text, ${name}, 1, 'json', ${more.error ?? null}, 2,
+               ${day(more.on ?? 1)}::timestamptz - ${seconds}::float8 * interval '1 second',
+               ${day(more.on ?? 1)}::timestamptz
+          FROM dbos.steps WHERE workflow_id = ${id}`;
+
+    beforeEach(async () => {
+      await write({ id: 'a' }, { id: 'b', version: 'v2' });
+      await step('a', 'charge', 1);
+      await step('a', 'ship', 5, { on: 3 });
+      await step('b', 'charge', 3, { on: 2, error: '{}' });
+    });
+
+    it('F65: by name, with their attempts and how long they took', async () => {
+      expect(await app.workflows.stepCounts()).toEqual({
+        total: 3,
+        groups: [
+          {
+            step: 'charge',
+            count: 2,
+            attempts: 4,
+            averageMs: 2_000,
+            longestMs: 3_000,
+            oldest: day(1),
+            newest: day(2),
+          },
+          {
+            step: 'ship',
+            count: 1,
+            attempts: 2,
+            averageMs: 5_000,
+            longestMs: 5_000,
+            oldest: day(3),
+            newest: day(3),
+          },
+        ],
+      });
+    });
+
+    it('F65: by workflow and outcome, of workflows that a filter lets through', async () => {
+      const query = { groupBy: ['workflow', 'outcome'] } as const;
+      expect((await app.workflows.stepCounts(query)).groups).toMatchObject([
+        { workflow: 'Orders.run', outcome: 'succeeded', count: 2 },
+        { workflow: 'Orders.run', outcome: 'failed', count: 1 },
+      ]);
+      const ofB = await app.workflows.stepCounts({ ...query, applicationVersion: 'v2' });
+      expect(ofB.groups).toMatchObject([{ outcome: 'failed', count: 1 }]);
+    });
+
+    it('F65: of one name, and recorded within a time', async () => {
+      const counted = async (query: object): Promise<number> =>
+        (await app.workflows.stepCounts(query)).total;
+      expect(await counted({ step: 'charge' })).toBe(2);
+      expect(await counted({ stepEndedAfter: day(2) })).toBe(2);
+      expect(await counted({ stepEndedBefore: day(2) })).toBe(1);
+    });
+
+    it('F65: in periods of time, the earliest first', async () => {
+      const { groups } = await app.workflows.stepCounts({ bucket: '1d', groupBy: [] });
+      expect(groups).toMatchObject([1, 2, 3].map((n) => ({ bucket: day(n), count: 1 })));
+    });
+
+    it('F65: to the last of many, those of each workflow together', async () => {
+      await app.prisma.$executeRaw`
+        INSERT INTO dbos.workflows (id, name, status, serialization, input)
+        SELECT 'n' || n, 'Many', CASE WHEN n % 4 = 0 THEN 'ERROR' ELSE 'SUCCESS' END, 'json', '[]'
+          FROM generate_series(1, 2000) AS n`;
+      await app.prisma.$executeRaw`
+        INSERT INTO dbos.steps (workflow_id, step_id, name, epoch, serialization, started_at)
+        SELECT 'n' || n, step, 'step ' || step % 2, 1, 'json', now()
+          FROM generate_series(1, 2000) AS n, generate_series(1, CASE WHEN n < 10 THEN 900 ELSE 4 END) AS step`;
+      const looks = jest.spyOn(app.app.get(CheckpointRepository).listings, 'countSteps');
+      const { total, groups } = await app.workflows.stepCounts({ name: 'Many' });
+      const looked = await Promise.all(
+        looks.mock.results.map(({ value }) => value as ReturnType<ListingRepository['countSteps']>),
+      );
+      const ofLook = looked.map(({ found }) => found.reduce((sum, { count }) => sum + count, 0));
+      expect(Math.max(...ofLook)).toBeLessThan(5_000 + 900); // no look reads on once it has some thousand
+      looks.mockRestore();
+      expect(total).toBe(9 * 900 + 1_991 * 4);
+      expect(groups).toMatchObject([{ count: total / 2 }, { count: total / 2 }]);
+    });
+
+    it.each<[string, object]>([
+      ['groupBy', { groupBy: 'queue' }],
+      ['bucket', { bucket: 10 }],
+      ['after', { after: '-1' }],
+      ['step', { step: '' }],
+      ['stepEndedAfter', { stepEndedAfter: 'yesterday' }],
+    ])('unless %s is unusable', async (field, query) => {
+      await expect(app.workflows.stepCounts(query)).rejects.toMatchObject({
         code: 'DBOS_INVALID_ARGUMENT',
         message: expect.stringContaining(field) as string,
       });

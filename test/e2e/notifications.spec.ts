@@ -170,7 +170,7 @@ describe('A notification', () => {
     expect(notifierOf(app).hasAudience).toBe(false);
   });
 
-  it('that was missed while the connection was away is made up for when it is back', async () => {
+  it('B66: that was missed while the connection was away is made up for when it is back', async () => {
     const { runner, sender } = await startTwo();
     const handle = await runner.workflows.start(Inbox).run(1);
     await waits(runner, handle.workflowId);
@@ -181,7 +181,7 @@ describe('A notification', () => {
     await eventually(() => expect(notifierOf(runner).isListening).toBe(true));
   });
 
-  it('may be lost any number of times', async () => {
+  it('B66: may be lost any number of times', async () => {
     const { runner, sender } = await startTwo();
     const handle = await runner.workflows.start(Inbox).run(30);
     for (let number = 0; number < 30; number += 1) {
@@ -240,7 +240,7 @@ describe('A connection that delivers no notifications', () => {
     await database.drop();
   });
 
-  it('is found out, reported once, and polled around', async () => {
+  it('S-63: is found out, reported once, and polled around', async () => {
     const app = await startTestApp({
       url: database.url,
       providers: [Inbox],

@@ -206,6 +206,22 @@ describe('The budget of recoveries', () => {
     expect(await row('never')).toMatchObject({ status: 'SUCCESS', recovery_attempts: 0 });
   });
 
+  it('B27: spares a workflow that was given a fresh one before it could be set aside', async () => {
+    const survivor = await startApp();
+    const settingAside = survivor.gates.hold('dbos.write_transitions', 'unsent');
+    await dieAt('step 0 done', (app) =>
+      app.workflows.start(Budgets, { workflowId: 'never' }).never(),
+    );
+    await settingAside.reached;
+
+    await survivor.workflows.cancel('never');
+    await survivor.workflows.resume('never');
+    await eventually(async () => expect(await row('never')).toMatchObject({ status: 'PENDING' }));
+    settingAside.open();
+
+    expect(await survivor.workflows.handle('never').result()).toBe('result 0');
+    expect(await row('never')).toMatchObject({ status: 'SUCCESS', recovery_attempts: 0 });
+  });
   it('of Infinity is never used up', async () => {
     await dieAt('step 0 done', (app) =>
       app.workflows.start(Budgets, { workflowId: 'always' }).always(),
@@ -286,7 +302,7 @@ describe('B24: A workflow whose name nobody registers', () => {
 describe('The recovery of many', () => {
   const MANY_MS = 50_000;
 
-  it('never runs more of them at once than workflows may run here', async () => {
+  it('P41: never runs more of them at once than workflows may run here', async () => {
     await leaveBehind('Crowd', 500);
 
     const app = await startApp({ maxConcurrentWorkflows: 10 });

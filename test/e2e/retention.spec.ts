@@ -217,13 +217,24 @@ describe('Retention', () => {
     const handle = await app.workflows.start(Life, { workflowId: 'w' }).leaving();
     await app.workflows.send('w', 'now', { topic: 'go' });
     await handle.result();
+    await app.workflows.restart('w', { workflowId: 'again' });
+    await app.workflows.cancel('again');
     const before = await rowsOf(app, 'w');
     expect(
       before
         .filter(({ rows }) => rows > 0)
         .map(({ table }) => table)
         .sort(),
-    ).toEqual(expect.arrayContaining(['events', 'messages', 'steps', 'stream_entries', 'tokens']));
+    ).toEqual(
+      expect.arrayContaining([
+        'events',
+        'messages',
+        'steps',
+        'stream_entries',
+        'tokens',
+        'workflow_actions',
+      ]),
+    );
     await age(app);
     await app.workflows.applyRetention();
     expect((await rowsOf(app, 'w')).filter(({ rows }) => rows > 0)).toEqual([]);

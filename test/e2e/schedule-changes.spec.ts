@@ -43,6 +43,7 @@ describe('A schedule is created', () => {
       backfill: 'skip',
       queue: null,
       input: ['EU'],
+      timeoutMs: null,
       status: 'active',
       declared: false,
       set: null,
@@ -106,6 +107,7 @@ describe('A schedule is created', () => {
     ['a registered queue', { queue: 'nowhere' }, 'DBOS_UNKNOWN_QUEUE', /nowhere/],
     ['a whole queue', { queue: PARTITIONED }, 'DBOS_INVALID_ARGUMENT', /partitioned/],
     ['a workflow', { workflow: 'Nobody' }, 'DBOS_WORKFLOW_NOT_REGISTERED', /Nobody/],
+    ['a timeout', { timeout: 0 }, 'DBOS_INVALID_ARGUMENT', /timeout must be above 0/],
     ['an input', { input: () => 1 }, 'DBOS_UNSERIALIZABLE_VALUE', /input of schedule "hourly"/],
   ] as const)('only with %s that can be used', async (_what, settings, code, message) => {
     const { engine } = await engines.start();
@@ -228,6 +230,20 @@ describe('B57: a schedule that is updated', () => {
 
     await one.engine.schedules.update('hourly', { input: undefined });
     expect((await one.engine.schedules.get('hourly'))?.input).toBeUndefined();
+  });
+
+  it('has another timeout, keeps it where it is left out, and loses it to null', async () => {
+    const one = await startWith({ timeout: '1h' });
+    const timeoutAfter = async (changes: Parameters<typeof one.engine.schedules.update>[1]) => {
+      await one.engine.schedules.update('hourly', changes);
+      return (await one.engine.schedules.get('hourly'))?.timeoutMs;
+    };
+    expect(await timeoutAfter({ input: 1 })).toBe(3_600_000);
+    expect(await timeoutAfter({ timeout: 5 })).toBe(5);
+    expect(await timeoutAfter({ timeout: null })).toBeNull();
+    await expect(timeoutAfter({ timeout: -1 })).rejects.toMatchObject({
+      code: 'DBOS_INVALID_ARGUMENT',
+    });
   });
 
   it('by two at the same time has both changes', async () => {
@@ -466,8 +482,10 @@ describe('A set of schedules that is applied', () => {
     await engines.setNextTick('daily', LAST_TICK);
 
     await one.engine.schedules.applySet('reports', [{ ...daily, input: 'EU' }]);
+    await one.engine.schedules.applySet('reports', [{ ...daily, input: 'EU', timeout: '1h' }]);
 
-    expect(await row('daily')).toEqual({ next: LAST_TICK, revision: 2 });
+    expect(await row('daily')).toEqual({ next: LAST_TICK, revision: 3 });
+    expect(await one.engine.schedules.get('daily')).toMatchObject({ timeoutMs: 3_600_000 });
   });
 
   it('may be empty', async () => {

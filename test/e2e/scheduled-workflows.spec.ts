@@ -192,12 +192,18 @@ describe('A scheduled workflow', () => {
       const before = await start([Reports]);
       await setNextTick(before, tickBefore(-9));
       await before.close();
-      const changed = Scheduled(HALF_PAST, { name: 'report', backfill: 'all', input: 'US' });
+      const changed = Scheduled(HALF_PAST, {
+        name: 'report',
+        backfill: 'all',
+        input: 'US',
+        timeout: '1h',
+      });
 
       const after = await start([deployed(changed as MethodDecorator)]);
 
       expect(await schedules(after).get('report')).toMatchObject({
         input: 'US',
+        timeoutMs: 3_600_000,
         nextRuns: expect.arrayContaining([tickBefore(-9)]),
       });
     });

@@ -44,7 +44,9 @@ async function nextTick(name = 'hourly'): Promise<Date | null | undefined> {
 describe('B57: a tick', () => {
   it('becomes one workflow, whose id and arguments say which tick it is', async () => {
     const one = await engines.start({ admitted: true, options: { applicationVersion: 'v1' } });
-    await one.engine.schedules.create(spec({ backfill: 'all', input: { region: 'EU' } }));
+    await one.engine.schedules.create(
+      spec({ backfill: 'all', input: { region: 'EU' }, timeout: '1h' }),
+    );
     await engines.setNextTick('hourly', LAST_TICK);
 
     one.engine.schedules.scheduler.wake();
@@ -54,8 +56,8 @@ describe('B57: a tick', () => {
     expect(await engines.runs()).toEqual([id]);
     expect(
       await engines.prisma
-        .$queryRaw`SELECT application_version FROM dbos.workflows WHERE id = ${id}`,
-    ).toEqual([{ application_version: 'v1' }]);
+        .$queryRaw`SELECT application_version, timeout_ms FROM dbos.workflows WHERE id = ${id}`,
+    ).toEqual([{ application_version: 'v1', timeout_ms: 3_600_000 }]);
     expect(await nextTick()).toEqual(COMING_TICK);
     expect(await one.engine.schedules.get('hourly')).toMatchObject({ lastTickAt: LAST_TICK });
   });

@@ -35,7 +35,7 @@ describe('The end of an application', () => {
 
   afterAll(() => apps.close());
 
-  it('lets the step body in flight end, records it, and begins no other', async () => {
+  it('B41: lets the step body in flight end, records it, and begins no other', async () => {
     const first = await apps.start({ options: { shutdown: { graceMs: 5_000 } } });
     await inFirstStep(first, 'in flight');
 
@@ -71,7 +71,7 @@ describe('The end of an application', () => {
     expect(begun(journal)).toEqual(['first begins']);
   });
 
-  it('aborts the signal of a body that is still at work after graceMs', async () => {
+  it('B41: aborts the signal of a body that is still at work after graceMs', async () => {
     const journal = new Journal();
     const reason = deferred<unknown>();
     @Injectable()
@@ -109,7 +109,7 @@ describe('The end of an application', () => {
     ).toEqual([]);
   });
 
-  it('waits for a body that ignores its signal no longer than graceMs and a little', async () => {
+  it('B41: waits for a body that ignores its signal no longer than graceMs and a little', async () => {
     const first = await apps.start({ options: { shutdown: { graceMs: 50 } } });
     first.journal.shut('deaf');
     await first.workflows.start(Errand, { workflowId: 'deaf' }).stubborn();
@@ -126,7 +126,7 @@ describe('The end of an application', () => {
     expect(begun(first.journal)).toEqual(['deaf begins']);
   });
 
-  it('hands unfinished work back at once, as no recovery', async () => {
+  it('B41: hands unfinished work back at once, as no recovery', async () => {
     const first = await apps.start();
     await inFirstStep(first, 'handed back');
     await first.app.close();

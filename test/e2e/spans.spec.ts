@@ -6,7 +6,7 @@ import type { OperationReport } from '../../libs/dbos/src/engine/checkpoint.js';
 import { Engine } from '../../libs/dbos/src/engine/engine.js';
 import { eventually } from '../support/eventually.js';
 import { TestTelemetry } from '../support/open-telemetry.js';
-import { useScriptedApps } from '../support/scripted-app.js';
+import { queueOf, useScriptedApps, type Script } from '../support/scripted-app.js';
 
 const CHANNELS = ['call', 'workflow', 'step']
   .flatMap((subject) => [`${subject}.start`, `${subject}.end`])
@@ -29,6 +29,7 @@ describe('With an OpenTelemetry SDK', () => {
 
   const apps = useScriptedApps({
     options: { applicationVersion: 'v7', leaseMs: 1_000 },
+    providers: [queueOf({ name: 'away' })],
   });
 
   it('B67: a start, its run and its steps are one trace, each within the other', async () => {
@@ -210,6 +211,43 @@ describe('With an OpenTelemetry SDK', () => {
       'dbos.operation.cached': true,
     });
     expect(telemetry.spans.filter(({ name }) => name === 'step charge')).toHaveLength(60);
+  });
+
+  it('B67: what dies in one process goes on in another within the trace of its start, and is linked with it', async () => {
+    const { handle } = await apps.relive(async ({ flow, die }) => {
+      await die();
+      await flow.step('charge', () => 1);
+    });
+
+    await handle.result();
+
+    const start = await telemetry.one('start Scripted');
+    const step = await telemetry.one('step charge');
+    const runs = await telemetry.ended('workflow Scripted', 2);
+    const run = runs.find(({ attributes }) => attributes['dbos.workflow.epoch'] === 2);
+    const { traceId, spanId } = start.spanContext();
+    const ofTrace = expect.objectContaining({ traceId, spanId }) as unknown;
+    expect(run!.spanContext().traceId).toBe(traceId);
+    expect(parentOf(run!)).toBe(spanId);
+    expect(run!.links).toMatchObject([
+      { context: ofTrace, attributes: { 'dbos.link.type': 'start' } },
+    ]);
+    expect(parentOf(step)).toBe(run!.spanContext().spanId);
+  });
+
+  it('B67: what one process enqueues and another runs is one trace, with its children', async () => {
+    const away: Script = async ({ start }) => (await start('away-child')).result();
+    const shop = await apps.start({ away, 'away-child': () => 'done' });
+    const desk = await apps.start({}, { runWorkflows: false });
+
+    await desk.get(Engine).queues.enqueue('away', 'Scripted', [], { workflowId: 'away' });
+    await shop.workflows.handle('away').result();
+
+    const enqueued = await telemetry.one('enqueue Scripted');
+    const runs = await telemetry.ended('workflow Scripted', 2);
+    const traces = runs.map((span) => span.spanContext().traceId);
+    expect(traces).toEqual(traces.map(() => enqueued.spanContext().traceId));
+    expect(runs.map(parentOf)).toContain(enqueued.spanContext().spanId);
   });
 
   it('B67: a step whose run was taken away ends interrupted, which is no error', async () => {

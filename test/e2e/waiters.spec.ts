@@ -88,7 +88,7 @@ describe(`${WAITERS} workflows that wait, on a pool of ${POOL},`, () => {
     expect(looks() - before).toBeLessThanOrEqual(3 * intervals);
   });
 
-  it('hold up nobody else, even while the database does not answer them', async () => {
+  it('B66: hold up nobody else, even while the database does not answer them', async () => {
     await admin.query('BEGIN');
     await admin.query('LOCK TABLE dbos.messages IN ACCESS EXCLUSIVE MODE');
     await eventually(async () => {

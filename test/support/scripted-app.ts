@@ -1,9 +1,17 @@
 // Applications on one database whose workflows a test writes in place, and that can die in the middle of them.
 import { randomUUID } from 'node:crypto';
-import { Injectable } from '@nestjs/common';
+import { Injectable, type Provider } from '@nestjs/common';
 import { ModuleRef } from '@nestjs/core';
-import { Workflow, WorkflowContext, WorkflowService, type WorkflowHandle } from 'nestjs-dbos';
+import {
+  Workflow,
+  WorkflowContext,
+  WorkflowService,
+  type QueueOptions,
+  type WorkflowHandle,
+} from 'nestjs-dbos';
 import { deferred } from '../../libs/dbos/src/core/deferred.js';
+import { defineQueue } from '../../libs/dbos/src/core/queue.js';
+import { Engine } from '../../libs/dbos/src/engine/engine.js';
 import { createTestDatabase, type TestDatabase } from './database.js';
 import { eventually } from './eventually.js';
 import { startTestApp, type TestApp, type TestAppSettings } from './test-app.js';
@@ -79,11 +87,18 @@ export class ScriptedApps {
     return this.settings().url;
   }
 
-  /** @param scripts bodies of workflows that are unfinished in the database, by their ids */
-  async start(scripts: Readonly<Record<string, Script>> = {}): Promise<ScriptedApp> {
+  /**
+   * @param scripts bodies of workflows that are unfinished in the database, by their ids
+   * @param options of this one, besides those of all
+   */
+  async start(
+    scripts: Readonly<Record<string, Script>> = {},
+    options: TestAppSettings['options'] = {},
+  ): Promise<ScriptedApp> {
     const { providers = [], ...settings } = this.settings();
     const app = await startTestApp({
       ...settings,
+      options: { ...settings.options, ...options },
       providers: [
         {
           provide: Scripted,
@@ -129,6 +144,12 @@ export class ScriptedApps {
   async close(): Promise<void> {
     await Promise.all(this.apps.splice(0).map((app) => app.close()));
   }
+}
+
+/** A provider that registers a queue, for applications without a module of their own. */
+export function queueOf(options: QueueOptions): Provider {
+  const register = (engine: Engine): void => engine.queueRegistry.register(defineQueue(options));
+  return { provide: `queue ${options.name}`, inject: [Engine], useFactory: register };
 }
 
 /** Gives the tests of a file a database of their own, and closes what each of them has started. */

@@ -5,6 +5,7 @@ import { PrismaPg } from '@prisma/adapter-pg';
 import type { DbosModuleOptions } from 'nestjs-dbos';
 import { CheckpointRepository, DbosModule, WorkflowService } from 'nestjs-dbos';
 import { Engine } from '../../libs/dbos/src/engine/engine.js';
+import { Telemetry } from '../../libs/dbos/src/nest/telemetry/telemetry.js';
 import { PrismaClient } from '../../sample-app/src/generated/prisma/client.js';
 import { FaultyClient } from './faulty-client.js';
 
@@ -87,6 +88,7 @@ export async function createTestApp({
       faults.die();
       await app.get(CheckpointRepository).close(); // so that nothing waits for a database that is cut off
       await engine.shutdown({ graceMs: 0 });
+      app.get(Telemetry).end(); // channels outlive what is a process only for the database
       await prisma.$executeRaw`UPDATE dbos.executors SET dead_at = now() WHERE id = ${engine.executorId}`;
       await prisma.$disconnect();
     },

@@ -27,6 +27,7 @@ import {
   type TransactionOf,
   type StepEvent,
   type WorkflowContext,
+  type StepCounts,
   type WorkflowCounts,
   type WorkflowEventType,
   type WorkflowHandle,
@@ -227,6 +228,10 @@ export async function listsAndCountsAreTyped(): Promise<void> {
   await workflows.list({ status: 'DONE' });
   // @ts-expect-error: nothing to group by
   await workflows.count({ groupBy: 'colour' });
+  const steps = await workflows.stepCounts({ step: 'charge', groupBy: ['step', 'outcome'] });
+  same<typeof steps, StepCounts>(true);
+  // @ts-expect-error
+  await workflows.stepCounts({ groupBy: 'queue' });
 }
 
 /** Every reason can be told from the others, and none is left out. */

@@ -95,6 +95,7 @@ export type { WorkflowQuery } from './engine/listing-filter.js';
 export type { WorkflowExplanation } from './engine/explanation.js';
 export type { AwaitedMessage, WorkflowReason } from './engine/explanation-reason.js';
 export type { CountQuery, WorkflowCount, WorkflowCounts } from './engine/counting.js';
+export type { StepCount, StepCountQuery, StepCounts } from './engine/step-counting.js';
 export { DbosModule } from './nest/dbos.module.js';
 export { DbosHealth, type DbosReadiness } from './nest/dbos-health.js';
 export type { HealthProblem, HealthProblemCode } from './engine/health-assessment.js';

@@ -50,7 +50,7 @@ const FORMAT = 'nestjs-dbos/workflows';
 const VERSION = 1;
 /** Most workflows of one archive. */
 const MAX_WORKFLOWS = 1_000;
-const PARTS = ['steps', 'messages', 'events', 'streams', 'tokens'] as const;
+const PARTS = ['steps', 'messages', 'events', 'streams', 'tokens', 'actions'] as const;
 
 /** @throws WorkflowNotFoundError, InvalidArgumentError when there are more than 1,000 */
 export async function exportWorkflow(
@@ -142,7 +142,7 @@ function checkedEntry(entry: unknown, index: number): ArchivedWorkflow {
   if (isTerminal(status) !== (typeof workflow['completed_at'] === 'string'))
     throw new ArchiveFormatError(`${where}.workflow.completed_at does not fit its status`);
   for (const part of PARTS) {
-    const rows: unknown = entry[part];
+    const rows: unknown = part === 'actions' ? (entry[part] ?? []) : entry[part];
     if (!Array.isArray(rows) || !rows.every((row) => belongsTo(workflow, row)))
       throw new ArchiveFormatError(
         `${where}.${part} is not a list of what belongs to the workflow`,

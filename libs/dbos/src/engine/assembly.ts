@@ -54,11 +54,12 @@ export function assemble(options: ResolvedEngineOptions, repository: CheckpointR
   const lifecycle = new Lifecycle(clock, (workflowId) => follow.statuses.changed(workflowId));
   const common = { ...commonParts(options, repository, () => dispatcher), lifecycle };
   const { lease, time, notifier } = common;
+  const onDeadline = (deadline: Date): void => deadlines.expect(deadline);
   const executor: Executor = new Executor({
     ...common,
     outcomes: () => outcomes,
     onStray: () => dispatcher.suspectStrays({ haveRun: true }),
-    onDeadline: (deadline) => deadlines.expect(deadline),
+    onDeadline,
     onParked: (parked) => awaitWaking(dispatcher, parked, time),
   });
   const outcomes = new OutcomeWatch(repository.workflows, executor, pollIntervalMs, loop);
@@ -69,7 +70,7 @@ export function assemble(options: ResolvedEngineOptions, repository: CheckpointR
   const starter: Starter = new Starter({
     ...common,
     executor,
-    onDeadline: (deadline) => deadlines.expect(deadline),
+    onDeadline,
     mayOwn: () => lease.isValid && !dispatcher.isLookingForStrays,
     onEnqueued: () => dispatcher.offered(),
     onStray: () => dispatcher.suspectStrays({ haveRun: false }),
@@ -83,7 +84,7 @@ export function assemble(options: ResolvedEngineOptions, repository: CheckpointR
     starter,
     onEnqueued: (queue, delayMs) => dispatcher.enqueued(queue, delayMs),
   });
-  const debouncer = new Debouncer({ ...common, starter, dispatcher });
+  const debouncer = new Debouncer({ ...common, starter, dispatcher, onDeadline });
   const members = membersWith({ ...common, executor, dispatcher, deadlines }, polled);
   const follow: Followed = followed(common, polled, outcomes);
   notifier.subscribe('work', () => dispatcher.wake());

@@ -62,22 +62,47 @@ export async function countWorkflows(
 ): Promise<WorkflowCounts> {
   const { groupBy, bucketMs, filter } = checked(query);
   const groups = new Map<string, WorkflowGroup>();
-  let place = query.after;
-  for (let looks = 0; looks < MAX_LOOKS; looks += 1) {
-    const from = place !== undefined && { after: place };
+  const next = await throughLooks(query.after, async (from) => {
     const { found, reached } = await listings.count({ filter, groupBy, bucketMs, ...from });
     for (const group of found) add(groups, group);
-    place = reached;
-    if (place === undefined) break;
-  }
-  const counted = [...groups.values()].sort(
-    (a, b) => (a.bucket?.getTime() ?? 0) - (b.bucket?.getTime() ?? 0) || b.count - a.count,
-  );
+    return reached;
+  });
+  const counted = largestFirst([...groups.values()]);
   return {
     total: counted.reduce((all, { count }) => all + count, 0),
     groups: counted.map((group) => report(group, groupBy)),
-    ...(place !== undefined && { next: place }),
+    ...(next !== undefined && { next }),
   };
+}
+
+/** One look after the other, until all is counted or it is enough for one call; returns where to go on then. */
+export async function throughLooks(
+  after: string | undefined,
+  look: (from: { readonly after?: string }) => Promise<string | undefined>,
+): Promise<string | undefined> {
+  let place = after;
+  for (let looks = 0; looks < MAX_LOOKS; looks += 1) {
+    place = await look(place === undefined ? {} : { after: place });
+    if (place === undefined) break;
+  }
+  return place;
+}
+
+/** The earliest period first, and of each the largest. */
+export function largestFirst<
+  Group extends { readonly bucket: Date | null; readonly count: number },
+>(groups: readonly Group[]): Group[] {
+  return groups.toSorted(
+    (a, b) => (a.bucket?.getTime() ?? 0) - (b.bucket?.getTime() ?? 0) || b.count - a.count,
+  );
+}
+
+/** @throws InvalidArgumentError */
+export function checkedBucketMs(bucket: Duration | undefined): number | undefined {
+  const bucketMs = bucket === undefined ? undefined : durationMs('bucket', bucket);
+  if (bucketMs !== undefined && bucketMs < MIN_BUCKET_MS)
+    throw new InvalidArgumentError(`bucket must be at least ${MIN_BUCKET_MS} ms.`);
+  return bucketMs;
 }
 
 function checked({ groupBy = [], bucket, after, ...query }: CountQuery) {
@@ -86,9 +111,7 @@ function checked({ groupBy = [], bucket, after, ...query }: CountQuery) {
   if (unknown !== undefined) {
     throw new InvalidArgumentError(`groupBy must be of ${GROUPINGS.join(', ')}, not ${unknown}.`);
   }
-  const bucketMs = bucket === undefined ? undefined : durationMs('bucket', bucket);
-  if (bucketMs !== undefined && bucketMs < MIN_BUCKET_MS)
-    throw new InvalidArgumentError(`bucket must be at least ${MIN_BUCKET_MS} ms.`);
+  const bucketMs = checkedBucketMs(bucket);
   assertPlace(after);
   return { groupBy: groups, bucketMs, filter: workflowFilter(query) };
 }

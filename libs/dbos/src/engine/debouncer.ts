@@ -1,6 +1,7 @@
 /** Debounced starts: of many calls within a period one run remains, with the input of the last. */
 import { InvalidArgumentError, OwnershipLostError } from '../core/errors.js';
 import { assertIdentifier } from '../core/identifiers.js';
+import type { TimeLimitOptions } from '../core/time-limit.js';
 import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
 import type { Debounce } from '../repository/queue-repository.js';
 import { checkpoint, type OperationReport } from './checkpoint.js';
@@ -9,9 +10,10 @@ import type { Patience } from './patience.js';
 import type { QueueRegistry } from './queue-registry.js';
 import type { WorkflowRegistry } from './registry.js';
 import type { RunScope, RunScopes } from './run-scope.js';
-import { checkedCall, childId, type Starter } from './starter.js';
+import { checkedCall, childId, type StartOptions, type Starter } from './starter.js';
 
-export interface DebounceOptions {
+/** The limits of time are those of the last call: a timeout counts from the claim of what was put off. */
+export interface DebounceOptions extends TimeLimitOptions {
   /** Calls of one workflow under one key are put together. */
   readonly key: string;
   /** The workflow starts this long after the last call. */
@@ -32,6 +34,8 @@ export interface DebouncerParts {
   readonly starter: Starter;
   readonly patience: Patience;
   readonly dispatcher: Dispatcher;
+  /** There is a workflow with a deadline. */
+  readonly onDeadline: (deadline: Date) => void;
 }
 
 export class Debouncer {
@@ -66,7 +70,7 @@ export class Debouncer {
     const debounced = repository.queues.debounce({ ...place, workflow });
     const whatThen = 'It may have been put off; call again to put it off once more.';
     const id = await patience.with(debounced, `Debouncing "${name}"`, whatThen);
-    this.announce(place);
+    this.announce({ ...place, workflow });
     return id;
   }
 
@@ -114,11 +118,17 @@ export class Debouncer {
     };
   }
 
-  private announce({ queue, periodMs }: Pick<Debounce, 'queue' | 'periodMs'>): void {
+  private announce({ queue, periodMs, workflow }: Debounce): void {
     this.parts.dispatcher.offered(queue, periodMs);
+    if (workflow.deadline) this.parts.onDeadline(workflow.deadline);
   }
 }
 
-function pick({ attributes }: DebounceOptions): Pick<DebounceOptions, 'attributes'> {
-  return attributes === undefined ? {} : { attributes };
+function pick(options: DebounceOptions): Pick<StartOptions, 'attributes' | 'timeout' | 'deadline'> {
+  const { attributes, timeout, deadline } = options;
+  return {
+    ...(attributes !== undefined && { attributes }),
+    ...(timeout !== undefined && { timeout }),
+    ...(deadline !== undefined && { deadline }),
+  };
 }

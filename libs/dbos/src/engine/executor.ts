@@ -298,12 +298,10 @@ export class Executor implements RunHost {
     const scope = { run, sequence: run.root };
     const body = (): unknown => scopes.enter(scope, () => invoke(...args));
     try {
-      run.diagnosed = this.parts.diagnostics.runBegan(claimed);
-      const result = await within(run.diagnosed, () =>
-        carriers.restore(run.id, run.context, () =>
-          interceptors.aroundWorkflow(run, claimed, body),
-        ),
-      );
+      const result = await carriers.restore(run.id, run.context, () => {
+        run.diagnosed = this.parts.diagnostics.runBegan(claimed);
+        return within(run.diagnosed, () => interceptors.aroundWorkflow(run, claimed, body));
+      });
       run.assertHistoryUsed(run.root);
       return output ? await validated(output, result, `result of ${name}`) : result;
     } catch (error) {

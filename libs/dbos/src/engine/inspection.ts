@@ -16,6 +16,7 @@ import type { Executor } from './executor.js';
 import { explainWorkflow, type WorkflowExplanation } from './explanation.js';
 import type { OutcomeCodec } from './outcome.js';
 import type { RemovedCounts, Retention, RetentionReport } from './retention.js';
+import { countSteps, type StepCountQuery, type StepCounts } from './step-counting.js';
 
 export interface InspectionParts {
   readonly repository: CheckpointRepository;
@@ -34,6 +35,12 @@ export class Inspection {
   async count(query: CountQuery): Promise<WorkflowCounts> {
     const { repository, operation } = this.parts;
     return operation('workflows.count', () => countWorkflows(repository.listings, query));
+  }
+
+  /** How many steps there are, and how long they took. @throws InvalidArgumentError */
+  async stepCounts(query: StepCountQuery): Promise<StepCounts> {
+    const { repository, operation } = this.parts;
+    return operation('workflows.stepCounts', () => countSteps(repository.listings, query));
   }
 
   /** Why a workflow is where it is. @throws WorkflowNotFoundError */

@@ -97,14 +97,14 @@ function wrapped<C>(
   context: C,
   { place, body }: { readonly place: string; readonly body: () => unknown },
 ): Promise<unknown> {
-  const innermost = async (): Promise<unknown> => body();
-  return interceptors.reduceRight<() => Promise<unknown>>((inner, interceptor) => {
+  const outermost = interceptors.reduceRight<() => unknown>((inner, interceptor) => {
     let called = false;
     const next = async (): Promise<unknown> => {
       if (called) throw new InterceptorError(place);
       called = true;
       return inner();
     };
-    return async () => interceptor.intercept(context, next);
-  }, innermost)();
+    return () => interceptor.intercept(context, next);
+  }, body);
+  return (async () => outermost())();
 }

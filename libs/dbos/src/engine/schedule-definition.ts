@@ -1,9 +1,11 @@
 /** What is asked of a schedule, checked, with its defaults filled in. */
+import type { Duration } from '../core/duration.js';
 import { InvalidArgumentError } from '../core/errors.js';
 import { assertIdentifier } from '../core/identifiers.js';
 import { MISSED_TICKS, type MissedTicks } from '../core/schedule-ticks.js';
 import { Timetable } from '../core/schedule-timetable.js';
 import type { EncodedValue, SerializerSet } from '../core/serialization/serializer.js';
+import { timeLimitOf } from '../core/time-limit.js';
 import type { QueueRegistry } from './queue-registry.js';
 import type { NewSchedule, ScheduleDefinition } from '../repository/schedule-repository.js';
 
@@ -19,6 +21,8 @@ export interface ScheduleOptions {
   readonly queue?: string;
   /** Given to the workflow as its second argument. Default: none. */
   readonly input?: unknown;
+  /** Longest time of each of its workflows, from its claim to its end; then it is CANCELLED. Default: none. */
+  readonly timeout?: Duration;
 }
 
 export interface ScheduleSpec extends ScheduleOptions {
@@ -45,7 +49,9 @@ export function defineSchedule(spec: ScheduleSpec, serializers: SerializerSet): 
   const { name, workflow: workflowName, cron, timeZone = 'UTC', backfill = 'skip' } = spec;
   const queue = spec.queue ?? null;
   const input = encodeInput(name, spec.input, serializers);
-  return { name, timetable, definition: { workflowName, cron, timeZone, backfill, queue, input } };
+  const timeoutMs = timeoutMsOf(spec.timeout);
+  const definition = { workflowName, cron, timeZone, backfill, queue, input, timeoutMs };
+  return { name, timetable, definition };
 }
 
 /** As it begins: with the first tick that is to come. */
@@ -59,6 +65,7 @@ export function checkSchedule(spec: Omit<ScheduleSpec, 'workflow' | 'input'>): T
   assertScheduleName(spec.name);
   if (spec.backfill !== undefined) assertBackfill(spec.backfill);
   if (spec.queue !== undefined) assertIdentifier('A queue name', spec.queue);
+  timeoutMsOf(spec.timeout);
   return Timetable.of(spec.cron, spec.timeZone ?? 'UTC');
 }
 
@@ -84,6 +91,11 @@ export function assertScheduleQueue(queues: QueueRegistry, name: string | null |
   throw new InvalidArgumentError(
     `Queue "${name}" is partitioned, and the workflows of a schedule have no partition. Use another queue.`,
   );
+}
+
+/** @throws InvalidArgumentError */
+export function timeoutMsOf(timeout: Duration | null | undefined): number | null {
+  return timeLimitOf({ timeout: timeout ?? null }, undefined).timeoutMs ?? null;
 }
 
 export function encodeInput(

@@ -16,6 +16,8 @@ export interface ScheduleReport {
   readonly queue: string | null;
   /** What the workflow gets besides the tick; the stored text when it cannot be decoded here. */
   readonly input: unknown;
+  /** How long each of its workflows may take, from its claim on; null: as long as it likes. */
+  readonly timeoutMs: number | null;
   /** `retired`: the code that declared it has gone. Neither a paused nor a retired schedule is fired. */
   readonly status: 'active' | 'paused' | 'retired';
   /** By the code; others are made at run time. */
@@ -36,7 +38,7 @@ export function scheduleReport(
   serializers: SerializerSet,
 ): ScheduleReport {
   const { name, definition, declared, setName, lastTickAt, createdAt, updatedAt } = record;
-  const { workflowName, cron, timeZone, backfill, queue } = definition;
+  const { workflowName, cron, timeZone, backfill, queue, timeoutMs } = definition;
   return {
     name,
     workflow: workflowName,
@@ -45,6 +47,7 @@ export function scheduleReport(
     backfill,
     queue,
     input: inputOf(record, serializers),
+    timeoutMs,
     status: statusOf(record),
     declared,
     set: setName,

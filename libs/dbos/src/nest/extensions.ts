@@ -94,9 +94,9 @@ export function bindExtensions(engine: Engine, wrappers: readonly Wrapper[]): vo
 }
 
 /** By its own class, or, where it is a mock or a fake, by the class it stands for. */
-function isMarked({ token, metatype, instance }: Wrapper, key: symbol): boolean {
+function isMarked({ token, instance }: Wrapper, key: symbol): boolean {
   const own = (instance as object | null | undefined)?.constructor;
-  return [token, metatype, own].some(
+  return [token, own].some(
     (type) => typeof type === 'function' && Reflect.getMetadata(key, type) === true,
   );
 }

@@ -11,6 +11,7 @@ import type {
   WorkflowArchive,
 } from '../engine/archive.js';
 import type { CountQuery, WorkflowCounts } from '../engine/counting.js';
+import type { StepCountQuery, StepCounts } from '../engine/step-counting.js';
 import type {
   ActionOptions,
   FamilyOptions,
@@ -201,6 +202,19 @@ export class WorkflowService {
    */
   count(query: CountQuery = {}): Promise<WorkflowCounts> {
     return this.engine.inspection.count(query);
+  }
+
+  /**
+   * How many steps there are, and how long they took: by default for each name of a step.
+   *
+   * @example
+   * ```ts
+   * const { groups } = await this.workflows.stepCounts({ name: 'CheckoutWorkflow.run', createdAfter: yesterday });
+   * ```
+   * @throws InvalidArgumentError
+   */
+  stepCounts(query: StepCountQuery = {}): Promise<StepCounts> {
+    return this.engine.inspection.stepCounts(query);
   }
 
   /** A reference to a workflow that any process may have started. @throws InvalidArgumentError */

@@ -6,6 +6,8 @@ import type {
   ListingLook,
   ListingRepository,
   Looked,
+  StepCountLook,
+  StepGroup,
   WorkflowFilter,
   WorkflowGroup,
 } from '../repository/listing-repository.js';
@@ -14,6 +16,8 @@ import { encoded } from './rows.js';
 
 /** Workflows of each status that one statement looks at, or that it takes from an index: a few milliseconds. */
 const MAX_LOOK = 2_000;
+/** Workflows of each status, and steps, that one statement counts steps of: of one workflow there may be more. */
+const MAX_STEP_LOOK = { workflows: 500, steps: 5_000 } as const;
 /** A look finds no more than it looks at. */
 const ALL_OF_A_LOOK = 20_000;
 
@@ -27,6 +31,7 @@ interface ListedRow extends Omit<ListedWorkflow, 'input' | 'output' | 'error'> {
 }
 
 type GroupRow = WorkflowGroup & { readonly reached: string | null };
+type StepGroupRow = StepGroup & { readonly reached: string | null };
 
 export class PrismaListingRepository implements ListingRepository {
   constructor(private readonly database: Database) {}
@@ -91,6 +96,28 @@ export class PrismaListingRepository implements ListingRepository {
           LEFT JOIN LATERAL unnest(page.ids) AS picked(id) ON true
           LEFT JOIN LATERAL (SELECT * FROM dbos.workflows found WHERE found.id = picked.id LIMIT 1) AS w ON true
          GROUP BY 1, 2, 3, 4, 5, 6, 7`,
+    );
+    return {
+      reached: rows[0]?.reached ?? undefined,
+      found: rows.filter(({ count }) => count > 0),
+    };
+  }
+
+  async countSteps(look: StepCountLook): Promise<Looked<StepGroup>> {
+    const asked = JSON.stringify({
+      groups: look.groupBy,
+      names: look.names,
+      width_ms: look.bucketMs,
+      ended_after: look.endedAfter,
+      ended_before: look.endedBefore,
+    });
+    const { workflows, steps } = MAX_STEP_LOOK;
+    const rows = await this.database.query<StepGroupRow>(
+      (client) => client.$queryRaw`
+        SELECT reached::text, step, workflow, outcome, bucket, steps AS count, attempts::float8, oldest, newest,
+               total_ms AS "totalMs", longest_ms AS "longestMs"
+          FROM dbos.count_steps(${filterRow(look.filter)}::json, ${asked}::json,
+                                ${startOf('newest', look.after)}::bigint, ${workflows}::integer, ${steps}::integer)`,
     );
     return {
       reached: rows[0]?.reached ?? undefined,

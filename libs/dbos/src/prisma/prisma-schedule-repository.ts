@@ -38,13 +38,14 @@ export class PrismaScheduleRepository implements ScheduleRepository {
   constructor(private readonly database: Database) {}
 
   async create({ name, definition, nextTickAt }: NewSchedule): Promise<boolean> {
-    const { workflowName, cron, timeZone, backfill, queue, input } = definition;
+    const { workflowName, cron, timeZone, backfill, queue, input, timeoutMs } = definition;
     const created = await this.database.query<Named>(
       (client) => client.$queryRaw`
         INSERT INTO dbos.schedules (name, workflow_name, cron, time_zone, backfill, queue, serialization, input,
-                                    next_tick_at)
+                                    timeout_ms, next_tick_at)
         VALUES (${name}, ${workflowName}, ${cron}, ${timeZone}, ${backfill}, ${queue}::text,
-                ${input?.format ?? null}::text, ${input?.text ?? null}::text, ${nextTickAt ?? null}::timestamptz)
+                ${input?.format ?? null}::text, ${input?.text ?? null}::text, ${timeoutMs}::float8,
+                ${nextTickAt ?? null}::timestamptz)
             ON CONFLICT (name) DO NOTHING
         RETURNING name`,
     );
@@ -55,7 +56,8 @@ export class PrismaScheduleRepository implements ScheduleRepository {
     const [row] = await this.database.query<ScheduleRow & { databaseNow: Date }>(
       (client) => client.$queryRaw`
         SELECT name, workflow_name AS "workflowName", cron, time_zone AS "timeZone", backfill, queue, serialization,
-               input, declared, set_name AS "setName", paused, retired_at AS "retiredAt", revision,
+               input, timeout_ms AS "timeoutMs", declared, set_name AS "setName", paused,
+               retired_at AS "retiredAt", revision,
                next_tick_at AS "nextTickAt", last_tick_at AS "lastTickAt", created_at AS "createdAt",
                updated_at AS "updatedAt", clock_timestamp() AS "databaseNow"
           FROM dbos.schedules
@@ -68,7 +70,8 @@ export class PrismaScheduleRepository implements ScheduleRepository {
     const rows = await this.database.query<ScheduleRow>(
       (client) => client.$queryRaw`
         SELECT name, workflow_name AS "workflowName", cron, time_zone AS "timeZone", backfill, queue, serialization,
-               input, declared, set_name AS "setName", paused, retired_at AS "retiredAt", revision,
+               input, timeout_ms AS "timeoutMs", declared, set_name AS "setName", paused,
+               retired_at AS "retiredAt", revision,
                next_tick_at AS "nextTickAt", last_tick_at AS "lastTickAt", created_at AS "createdAt",
                updated_at AS "updatedAt"
           FROM dbos.schedules
@@ -81,13 +84,14 @@ export class PrismaScheduleRepository implements ScheduleRepository {
 
   async change(schedule: NewSchedule & { revision: number }): Promise<boolean> {
     const { name, revision, definition, nextTickAt } = schedule;
-    const { workflowName, cron, timeZone, backfill, queue, input } = definition;
+    const { workflowName, cron, timeZone, backfill, queue, input, timeoutMs } = definition;
     const changed = await this.database.query<Named>(
       (client) => client.$queryRaw`
         UPDATE dbos.schedules
            SET workflow_name = ${workflowName}, cron = ${cron}, time_zone = ${timeZone}, backfill = ${backfill},
                queue = ${queue}::text, serialization = ${input?.format ?? null}::text,
-               input = ${input?.text ?? null}::text, revision = revision + 1, updated_at = now(),
+               input = ${input?.text ?? null}::text, timeout_ms = ${timeoutMs}::float8, revision = revision + 1,
+               updated_at = now(),
                next_tick_at = CASE WHEN paused OR retired_at IS NOT NULL THEN NULL
                                    WHEN (cron, time_zone) = (${cron}, ${timeZone}) THEN next_tick_at
                                    ELSE ${nextTickAt ?? null}::timestamptz END
@@ -134,7 +138,7 @@ export class PrismaScheduleRepository implements ScheduleRepository {
           SELECT *
             FROM jsonb_to_recordset(${given}::jsonb) AS given(
                    name text, workflow_name text, cron text, time_zone text, backfill text, queue text,
-                   serialization text, input text, next_tick_at timestamptz)
+                   serialization text, input text, timeout_ms float8, next_tick_at timestamptz)
         ), taken AS (
           SELECT s.name
             FROM dbos.schedules s
@@ -147,20 +151,22 @@ export class PrismaScheduleRepository implements ScheduleRepository {
           RETURNING s.name
         ), written AS (
           INSERT INTO dbos.schedules AS s (name, workflow_name, cron, time_zone, backfill, queue, serialization, input,
-                                           set_name, next_tick_at)
-          SELECT name, workflow_name, cron, time_zone, backfill, queue, serialization, input, ${setName}, next_tick_at
+                                           timeout_ms, set_name, next_tick_at)
+          SELECT name, workflow_name, cron, time_zone, backfill, queue, serialization, input, timeout_ms, ${setName},
+                 next_tick_at
             FROM given
            WHERE NOT EXISTS (SELECT FROM taken)
            ORDER BY name
               ON CONFLICT (name) DO UPDATE
              SET workflow_name = EXCLUDED.workflow_name, cron = EXCLUDED.cron, time_zone = EXCLUDED.time_zone,
                  backfill = EXCLUDED.backfill, queue = EXCLUDED.queue, serialization = EXCLUDED.serialization,
-                 input = EXCLUDED.input, updated_at = now(),
+                 input = EXCLUDED.input, timeout_ms = EXCLUDED.timeout_ms, updated_at = now(),
                  revision = s.revision
-                   + CASE WHEN (s.workflow_name, s.cron, s.time_zone, s.backfill, s.queue, s.serialization, s.input)
+                   + CASE WHEN (s.workflow_name, s.cron, s.time_zone, s.backfill, s.queue, s.serialization, s.input,
+                                s.timeout_ms)
                                IS DISTINCT FROM (EXCLUDED.workflow_name, EXCLUDED.cron, EXCLUDED.time_zone,
                                                  EXCLUDED.backfill, EXCLUDED.queue, EXCLUDED.serialization,
-                                                 EXCLUDED.input)
+                                                 EXCLUDED.input, EXCLUDED.timeout_ms)
                           THEN 1 ELSE 0 END,
                  next_tick_at = CASE WHEN s.paused THEN NULL
                                      WHEN (s.cron, s.time_zone) = (EXCLUDED.cron, EXCLUDED.time_zone)
@@ -189,7 +195,7 @@ export class PrismaScheduleRepository implements ScheduleRepository {
           SELECT *
             FROM jsonb_to_recordset(${given}::jsonb) AS given(
                    name text, workflow_name text, cron text, time_zone text, backfill text, queue text,
-                   serialization text, input text, next_tick_at timestamptz)
+                   serialization text, input text, timeout_ms float8, next_tick_at timestamptz)
         ), retired AS (
           UPDATE dbos.schedules s
              SET retired_at = now(), next_tick_at = NULL, updated_at = now()
@@ -198,25 +204,26 @@ export class PrismaScheduleRepository implements ScheduleRepository {
           RETURNING s.name
         ), written AS (
           INSERT INTO dbos.schedules AS s (name, workflow_name, cron, time_zone, backfill, queue, serialization, input,
-                                           declared, next_tick_at)
-          SELECT name, workflow_name, cron, time_zone, backfill, queue, serialization, input, true, next_tick_at
+                                           timeout_ms, declared, next_tick_at)
+          SELECT name, workflow_name, cron, time_zone, backfill, queue, serialization, input, timeout_ms, true,
+                 next_tick_at
             FROM given
            ORDER BY name
               ON CONFLICT (name) DO UPDATE
              SET workflow_name = EXCLUDED.workflow_name, cron = EXCLUDED.cron, time_zone = EXCLUDED.time_zone,
                  backfill = EXCLUDED.backfill, queue = EXCLUDED.queue, serialization = EXCLUDED.serialization,
-                 input = EXCLUDED.input, declared = true, set_name = NULL, retired_at = NULL,
-                 revision = s.revision + 1, updated_at = now(),
+                 input = EXCLUDED.input, timeout_ms = EXCLUDED.timeout_ms, declared = true, set_name = NULL,
+                 retired_at = NULL, revision = s.revision + 1, updated_at = now(),
                  next_tick_at = CASE WHEN s.paused THEN NULL
                                      WHEN s.retired_at IS NULL
                                           AND (s.cron, s.time_zone) = (EXCLUDED.cron, EXCLUDED.time_zone)
                                      THEN s.next_tick_at
                                      ELSE EXCLUDED.next_tick_at END
-           WHERE (s.workflow_name, s.cron, s.time_zone, s.backfill, s.queue, s.serialization, s.input, s.declared,
-                  s.set_name, s.retired_at)
+           WHERE (s.workflow_name, s.cron, s.time_zone, s.backfill, s.queue, s.serialization, s.input, s.timeout_ms,
+                  s.declared, s.set_name, s.retired_at)
                  IS DISTINCT FROM (EXCLUDED.workflow_name, EXCLUDED.cron, EXCLUDED.time_zone, EXCLUDED.backfill,
-                                   EXCLUDED.queue, EXCLUDED.serialization, EXCLUDED.input, EXCLUDED.declared,
-                                   EXCLUDED.set_name, EXCLUDED.retired_at)
+                                   EXCLUDED.queue, EXCLUDED.serialization, EXCLUDED.input, EXCLUDED.timeout_ms,
+                                   EXCLUDED.declared, EXCLUDED.set_name, EXCLUDED.retired_at)
         )
         SELECT name FROM retired ORDER BY name`,
     );
@@ -229,7 +236,7 @@ export class PrismaScheduleRepository implements ScheduleRepository {
       (client) => client.$queryRaw`
         SELECT clock.now AS "databaseNow", clock.next_due_in_ms AS "nextDueInMs", s.name, s.revision,
                s.workflow_name AS "workflowName", s.cron, s.time_zone AS "timeZone", s.backfill, s.queue,
-               s.serialization, s.input, s.next_tick_at AS "nextTickAt"
+               s.serialization, s.input, s.timeout_ms AS "timeoutMs", s.next_tick_at AS "nextTickAt"
           FROM (SELECT now() AS now, extract(epoch FROM min(next_tick_at) - now())::float8 * 1000 AS next_due_in_ms
                   FROM dbos.schedules
                  WHERE next_tick_at > now() AND workflow_name = ANY(${[...workflowNames]}::text[])) AS clock
@@ -275,10 +282,10 @@ export class PrismaScheduleRepository implements ScheduleRepository {
              SET next_tick_at = expected.next_tick_at, last_tick_at = coalesce(expected.last_tick_at, s.last_tick_at)
             FROM expected
            WHERE s.name = expected.name
-          RETURNING s.name, s.queue
+          RETURNING s.name, s.queue, s.timeout_ms
         ), enqueued AS (
-          INSERT INTO dbos.workflows (id, name, status, queue, serialization, input)
-          SELECT run.id, run.workflow_name, 'ENQUEUED', moved.queue, run.serialization, run.input
+          INSERT INTO dbos.workflows (id, name, status, queue, serialization, input, timeout_ms)
+          SELECT run.id, run.workflow_name, 'ENQUEUED', moved.queue, run.serialization, run.input, moved.timeout_ms
             FROM jsonb_to_recordset(${runs}::jsonb) AS run(
                    schedule text, id text, workflow_name text, serialization text, input text)
             JOIN moved ON moved.name = run.schedule
@@ -295,10 +302,10 @@ export class PrismaScheduleRepository implements ScheduleRepository {
     const found = await this.database.query<Named>(
       (client) => client.$queryRaw`
         WITH schedule AS (
-          SELECT name, queue FROM dbos.schedules WHERE name = ${name}
+          SELECT name, queue, timeout_ms FROM dbos.schedules WHERE name = ${name}
         ), enqueued AS (
-          INSERT INTO dbos.workflows (id, name, status, queue, serialization, input)
-          SELECT run.id, run.workflow_name, 'ENQUEUED', schedule.queue, run.serialization, run.input
+          INSERT INTO dbos.workflows (id, name, status, queue, serialization, input, timeout_ms)
+          SELECT run.id, run.workflow_name, 'ENQUEUED', schedule.queue, run.serialization, run.input, schedule.timeout_ms
             FROM jsonb_to_recordset(${given}::jsonb) AS run(
                    schedule text, id text, workflow_name text, serialization text, input text)
             JOIN schedule ON schedule.name = run.schedule

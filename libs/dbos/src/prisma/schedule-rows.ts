@@ -16,6 +16,7 @@ export interface DefinitionRow {
   queue: string | null;
   serialization: string | null;
   input: string | null;
+  timeoutMs: number | null;
 }
 
 export type ScheduleRow = DefinitionRow & Omit<ScheduleRecord, 'definition'>;
@@ -39,8 +40,9 @@ export function scheduleOf(row: ScheduleRow): ScheduleRecord {
 }
 
 export function definitionOf(row: DefinitionRow): ScheduleDefinition {
-  const { workflowName, cron, timeZone, backfill, queue, serialization, input } = row;
-  return { workflowName, cron, timeZone, backfill, queue, input: encoded(input, serialization) };
+  const { workflowName, cron, timeZone, backfill, queue, serialization, timeoutMs } = row;
+  const input = encoded(row.input, serialization);
+  return { workflowName, cron, timeZone, backfill, queue, input, timeoutMs };
 }
 
 /** For `jsonb_to_recordset`. */
@@ -54,6 +56,7 @@ export function columnsOf({ name, definition, nextTickAt }: NewSchedule): Record
     queue: definition.queue,
     serialization: definition.input?.format,
     input: definition.input?.text,
+    timeout_ms: definition.timeoutMs,
     next_tick_at: nextTickAt,
   };
 }

@@ -11,6 +11,8 @@ export interface ArchivedWorkflow {
   readonly events: readonly ArchivedRow[];
   readonly streams: readonly ArchivedRow[];
   readonly tokens: readonly ArchivedRow[];
+  /** What was done to it from outside; archives of earlier versions do not have it. */
+  readonly actions?: readonly ArchivedRow[];
 }
 
 export interface ImportResult {

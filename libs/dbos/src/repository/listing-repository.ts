@@ -86,10 +86,40 @@ export interface WorkflowGroup {
   readonly longestMs: number | null;
 }
 
+export type StepGrouping = 'step' | 'workflow' | 'outcome';
+
+/** Steps of the workflows that the filter lets through. */
+export interface StepCountLook extends Omit<Look, 'order'> {
+  /** Undefined: whatever they are named. */
+  readonly names: readonly string[] | undefined;
+  readonly endedAfter: Date | undefined;
+  readonly endedBefore: Date | undefined;
+  readonly groupBy: readonly StepGrouping[];
+  /** Width of the buckets of time in which they were recorded; undefined for one bucket. */
+  readonly bucketMs: number | undefined;
+}
+
+/** Steps that are alike in what they are grouped by; null for what they are not. */
+export interface StepGroup {
+  readonly step: string | null;
+  readonly workflow: string | null;
+  readonly outcome: 'succeeded' | 'failed' | null;
+  readonly bucket: Date | null;
+  readonly count: number;
+  readonly attempts: number;
+  readonly oldest: Date;
+  readonly newest: Date;
+  readonly totalMs: number;
+  readonly longestMs: number;
+}
+
 export interface ListingRepository {
   /** A page of workflows, or as much of it as a bounded look finds. */
   list(look: ListingLook): Promise<Looked<ListedWorkflow>>;
 
   /** Counts the workflows that a bounded look finds, the newest first. */
   count(look: CountLook): Promise<Looked<WorkflowGroup>>;
+
+  /** Counts the steps of workflows that a bounded look finds, those of the newest first. */
+  countSteps(look: StepCountLook): Promise<Looked<StepGroup>>;
 }

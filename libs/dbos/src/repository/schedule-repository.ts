@@ -11,6 +11,8 @@ export interface ScheduleDefinition {
   readonly queue: string | null;
   /** What the workflow gets besides the tick. */
   readonly input: EncodedValue | null;
+  /** How long each workflow may take, from its claim on. */
+  readonly timeoutMs: number | null;
 }
 
 export interface NewSchedule {

@@ -8,17 +8,25 @@ export interface GzipCodecOptions {
   readonly minBytes?: number;
   /** From 1, fast, to 9, small. Default 6. */
   readonly level?: number;
+  /**
+   * Most that one text may unfold to: bounds what a damaged row can cost. Longer ones are not compressed either. Default
+   * 256 MiB; lower it only where nothing longer is stored.
+   */
+  readonly maxBytes?: number;
 }
 
-/** Most that one text may unfold to: bounds what a damaged row can cost. Longer ones are not compressed either. */
-const MAX_UNFOLDED_BYTES = 256 * 1024 * 1024;
+const DEFAULT_MAX_BYTES = 256 * 1024 * 1024;
 
 /**
  * Compresses texts that become shorter by it. It belongs before an encryption: what is encrypted cannot be compressed.
  * Where an outsider decides on parts of a text with secrets in it and sees how long rows are, compress nothing.
  * @throws InvalidArgumentError
  */
-export function gzipCodec({ minBytes = 1_024, level = 6 }: GzipCodecOptions = {}): PayloadCodec {
+export function gzipCodec({
+  minBytes = 1_024,
+  level = 6,
+  maxBytes = DEFAULT_MAX_BYTES,
+}: GzipCodecOptions = {}): PayloadCodec {
   if (!(Number.isFinite(minBytes) && minBytes >= 0))
     throw new InvalidArgumentError(
       `gzipCodec: minBytes must be a finite number of at least 0, not ${String(minBytes)}.`,
@@ -27,18 +35,20 @@ export function gzipCodec({ minBytes = 1_024, level = 6 }: GzipCodecOptions = {}
     throw new InvalidArgumentError(
       `gzipCodec: level must be a whole number from 1 to 9, not ${String(level)}.`,
     );
+  if (!(Number.isInteger(maxBytes) && maxBytes >= 1))
+    throw new InvalidArgumentError(
+      `gzipCodec: maxBytes must be a whole number of at least 1, not ${String(maxBytes)}.`,
+    );
   return {
     name: 'gzip',
     encode(text) {
       if (text.length * 3 < minBytes) return undefined; // a character has at most three bytes
       const bytes = Buffer.from(text, 'utf8');
-      if (bytes.length < minBytes || bytes.length > MAX_UNFOLDED_BYTES) return undefined;
+      if (bytes.length < minBytes || bytes.length > maxBytes) return undefined;
       const folded = gzipSync(bytes, { level }).toString('base64');
       return folded.length < bytes.length ? { text: folded } : undefined;
     },
     decode: ({ text }) =>
-      gunzipSync(Buffer.from(text, 'base64'), { maxOutputLength: MAX_UNFOLDED_BYTES }).toString(
-        'utf8',
-      ),
+      gunzipSync(Buffer.from(text, 'base64'), { maxOutputLength: maxBytes }).toString('utf8'),
   };
 }

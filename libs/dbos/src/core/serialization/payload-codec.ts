@@ -93,16 +93,11 @@ export class CodecChain {
     }
   }
 
-  /**
-   * The text as it was serialized.
-   * @param isRead whether a format needs no more codecs undone
-   */
-  openUntil(value: EncodedValue, isRead: (format: string) => boolean): EncodedValue {
+  /** The text as it was serialized: under the name of its serializer, in which there is no `+`. */
+  openAll(value: EncodedValue): EncodedValue {
     let opened = value;
-    for (let undone = 0; undone < MAX_CODECS; undone += 1) {
-      if (isRead(opened.format) || !opened.format.includes('+')) break;
+    for (let undone = 0; undone < MAX_CODECS && opened.format.includes('+'); undone += 1)
       opened = this.open(opened);
-    }
     return opened;
   }
 }

@@ -86,7 +86,7 @@ export class SerializerSet {
    * @throws UnknownCodecError, UnknownCodecKeyError, UndecodableValueError
    */
   open(stored: EncodedValue): EncodedValue {
-    return this.codecs.openUntil(stored, (format) => this.readers.has(format));
+    return this.codecs.openAll(stored);
   }
 
   get hasCodecs(): boolean {

@@ -1,7 +1,11 @@
 /** Metrics of this process for Prometheus; nothing is counted before somebody wants them. */
-import { Injectable, Logger } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
+import type { Logger } from '../../core/logger.js';
+import { loggable, redactingLogger } from '../../core/redaction.js';
 import { Engine } from '../../engine/engine.js';
 import { DbosHealth } from '../dbos-health.js';
+import { DBOS_OPTIONS, type DbosModuleOptions } from '../dbos-options.js';
+import { NestEngineLogger } from '../nest-logger.js';
 import { readingsOf } from './gauges.js';
 import { hear } from './heard-events.js';
 import { countedEvents } from './metric-events.js';
@@ -10,13 +14,17 @@ import { PrometheusMetrics } from './prometheus.js';
 @Injectable()
 export class DbosMetrics {
   private readonly metrics = new PrometheusMetrics();
+  private readonly logger: Logger;
   private stop: (() => void) | undefined;
   private isClosed = false;
 
   constructor(
+    @Inject(DBOS_OPTIONS) { redact }: DbosModuleOptions,
     private readonly engine: Engine,
     private readonly health: DbosHealth,
-  ) {}
+  ) {
+    this.logger = redactingLogger(new NestEngineLogger(), redact);
+  }
 
   /**
    * Counts from now on; `DbosMetricsController` calls it as it is made, and `prometheus()` at its first call. Until then
@@ -25,7 +33,7 @@ export class DbosMetrics {
   collect(): void {
     if (this.isClosed) return; // a scrape may still come while the application ends
     this.stop ??= hear(this.engine.diagnostics.engineId, countedEvents(this.metrics), (error) =>
-      new Logger('Dbos').warn('An event could not be counted', { error: String(error) }),
+      this.logger.warn('An event could not be counted', { error: loggable(error) }),
     );
   }
 

@@ -22,7 +22,7 @@ import {
   spanName,
   stepAttributes,
 } from './span-attributes.js';
-import { TraceCarrier } from './trace-carrier.js';
+import type { TraceCarrier } from './trace-carrier.js';
 
 /** Replays that a run's span names one by one; all of them are counted. */
 const MOST_REPLAYS_NAMED = 50;
@@ -37,11 +37,12 @@ export class Spans {
   /** One that never ends, of a step that hangs in a dead run, is forgotten with its event. */
   private readonly open = new WeakMap<DiagnosticsSpan, OpenSpan>();
   private readonly known = new KnownSpans();
-  private readonly carrier: TraceCarrier;
 
-  constructor(private readonly api: OpenTelemetry) {
+  constructor(
+    private readonly api: OpenTelemetry,
+    private readonly carrier: TraceCarrier,
+  ) {
     this.tracer = api.trace.getTracer(SCOPE);
-    this.carrier = new TraceCarrier(api);
   }
 
   get handlers(): Handlers {

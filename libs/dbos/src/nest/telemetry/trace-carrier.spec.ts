@@ -51,4 +51,32 @@ describe('The carrier of a trace', () => {
       expect(carrier.run(stored, () => trace.getSpanContext(context.active()))).toBeUndefined();
     },
   );
+
+  it('leaves behind what is too long, or what no header can hold', () => {
+    const fields = { baggage: 'b'.repeat(5_000), traceparent: 'ids', odd: 'half \ud800' };
+    const captured = new TraceCarrier(propagatedBy((carried) => Object.assign(carried, fields)));
+
+    expect(captured.capture()).toBe('{"traceparent":"ids"}');
+  });
+
+  it('lets nobody fail for a propagator that does', () => {
+    const failing = new TraceCarrier(
+      propagatedBy(() => {
+        throw new Error('no header today');
+      }),
+    );
+
+    expect(failing.capture()).toBeUndefined();
+    expect(failing.run('{"traceparent":"ids"}', () => 'done')).toBe('done');
+  });
 });
+
+/** The API with a propagator that does this with what it is to fill or to read. */
+function propagatedBy(act: (carried: object) => void): typeof api {
+  const inject = (_: unknown, carried: object): void => act(carried);
+  const extract = (around: api.Context, carried: object): api.Context => {
+    act(carried);
+    return around;
+  };
+  return { ...api, propagation: { inject, extract } as never };
+}
