@@ -280,7 +280,8 @@ describe('B57: a schedule that is updated', () => {
     ['an expression', { cron: '* * *' }, 'DBOS_INVALID_SCHEDULE'],
     ['a time zone', { timeZone: '' }, 'DBOS_INVALID_SCHEDULE'],
     ['a policy', { backfill: 'some' as 'all' }, 'DBOS_INVALID_ARGUMENT'],
-    ['a queue', { queue: '\n' }, 'DBOS_UNKNOWN_QUEUE'],
+    ['a queue', { queue: 'nowhere' }, 'DBOS_UNKNOWN_QUEUE'],
+    ['no name of a queue', { queue: '\n' }, 'DBOS_INVALID_ARGUMENT'],
     ['part of a queue', { queue: PARTITIONED }, 'DBOS_INVALID_ARGUMENT'],
     ['a workflow', { workflow: 'Nobody' }, 'DBOS_WORKFLOW_NOT_REGISTERED'],
   ] as const)('to %s that cannot be used is left as it is', async (_what, changes, code) => {

@@ -143,7 +143,9 @@ export class WorkflowBinder {
       this.shadow(instance, method, place, (original) => {
         const run = unshadowed(original);
         const invoke = (...args: unknown[]): unknown => Reflect.apply(run, instance, args);
-        engine.register(name, invoke, workflow, { place, source: String(run) });
+        // Not String(run): a double that answers to everything makes no primitive of itself.
+        const source = Function.prototype.toString.call(run);
+        engine.register(name, invoke, workflow, { place, source });
         const { version } = workflow; // a call of the method itself means this one, however old
         return (_self, args) =>
           engine.execute(name, args, version === undefined ? {} : { version });
