@@ -24,9 +24,13 @@ const PRISMA = 'ChaosPrisma';
 type WorkClass = new () => { run(...given: unknown[]): Promise<unknown> };
 const ALWAYS = { Chain, Job, Receiver, Sender, Poison, Once };
 
+/** The versions up to this one, the first one first. */
+const releasesUntil = (version: number): number[] =>
+  Array.from({ length: version }, (_, before) => before + 1);
+
 /** What this version of the application can do: all that those before it could, and its own. */
 function workOf(version: number): Record<string, WorkClass> {
-  const releases = Array.from({ length: version }, (_, before) => before + 1);
+  const releases = releasesUntil(version);
   const added = Object.fromEntries(releases.map((one) => [`Release${one}`, releaseOf(one)]));
   return { ...ALWAYS, ...added } as unknown as Record<string, WorkClass>;
 }
@@ -48,6 +52,8 @@ async function start(settings: AppSettings): Promise<App> {
         parkAfterMs: 500,
         databasePatienceMs: 5_000,
         shutdown: { graceMs: 500 },
+        applicationVersion: `v${version}`,
+        compatibleVersions: releasesUntil(version - 1).map((former) => `v${former}`),
       }),
       ...QUEUES.map((queue) => DbosModule.registerQueue(queue)),
     ],
