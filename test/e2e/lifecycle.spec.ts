@@ -178,7 +178,7 @@ describe('The start of an application', () => {
     ['handle.result()', async (w) => (await w.start(Errand).run()).result()],
     ['workflows.execute()', (w) => w.execute(Errand).run()],
     ['the workflow method itself', (_w, errand) => errand.run()],
-  ])('B22: refuses a bootstrap hook that awaits %s, which would never end', async (_what, wait) => {
+  ])('B22: refuses a bootstrap hook that awaits %s, which would never end', async (_what, ask) => {
     let refusal: unknown;
     @Injectable()
     class Impatient implements OnApplicationBootstrap {
@@ -188,7 +188,7 @@ describe('The start of an application', () => {
       ) {}
 
       async onApplicationBootstrap(): Promise<void> {
-        refusal = await wait(this.workflows, this.errand).catch((error: unknown) => error);
+        refusal = await ask(this.workflows, this.errand).catch((error: unknown) => error);
       }
     }
 

@@ -22,18 +22,10 @@ import { limitColumns, limitsOf, type LimitColumns } from './queue-limits.js';
 /** Rows that one statement moves at most: bounds its locks and its time. */
 const BATCH_SIZE = 1_000;
 
-interface ClaimedRow {
-  readonly id: string;
-  readonly name: string;
-  readonly epoch: number;
-  readonly recoveryAttempts: number;
-  readonly failures: number;
-  readonly queue: string | null;
+type ClaimedRow = Omit<ClaimedWorkflow, 'input'> & {
   readonly serialization: string;
   readonly input: string;
-  readonly deadline: Date | null;
-  readonly context: CarriedContext | null;
-}
+};
 
 /** What the last row of a claim, which has no id, says of the rest. */
 interface RestRow {
