@@ -13,7 +13,6 @@ import type {
   Replacement,
   Requeue,
 } from '../repository/queue-repository.js';
-import type { CarriedContext } from '../repository/workflow-repository.js';
 import type { Querying } from './database.js';
 import type { PrismaStatements } from './prisma-client.js';
 import { workflowColumns } from './start-pipeline.js';
