@@ -61,7 +61,7 @@ export type DeduplicationPolicy =
 export interface EnqueueOptions extends TimeLimitOptions, TransactionalOptions {
   /** Which version of the workflow, where several are registered (`@Workflow({ version })`). Default: the newest. */
   readonly version?: number;
-  /** The idempotency key: the same id again attaches to the first execution. Default: a random UUID. */
+  /** The idempotency key: the same id again attaches to the first execution. Default: a UUID of version 7. */
   readonly workflowId?: string;
   /** A JSON object to find the workflow by later. Not inherited by children. */
   readonly attributes?: Readonly<Record<string, unknown>>;
@@ -176,16 +176,16 @@ export function placementOn({ name, limits }: QueueDefinition, options: EnqueueO
   }
   return {
     queue: name,
-    ...(priority !== undefined && { priority: checkedPriority(priority) }),
-    ...(partitionKey !== undefined && {
-      partitionKey: assertIdentifier('A partitionKey', partitionKey),
-    }),
-    ...(deduplicationId !== undefined && {
-      deduplicationId: assertIdentifier('A deduplicationId', deduplicationId),
-    }),
-    ...(delay !== undefined && { delayMs: delayMs(`${what}: delay`, delay) }),
-    ...(runAt !== undefined && { runAt: new Date(momentMs(`${what}: runAt`, runAt, 0)) }),
+    priority: priority === undefined ? undefined : checkedPriority(priority),
+    partitionKey: givenIdentifier('A partitionKey', partitionKey),
+    deduplicationId: givenIdentifier('A deduplicationId', deduplicationId),
+    delayMs: delay === undefined ? undefined : delayMs(`${what}: delay`, delay),
+    runAt: runAt === undefined ? undefined : new Date(momentMs(`${what}: runAt`, runAt, 0)),
   };
+}
+
+function givenIdentifier(what: string, value: string | undefined): string | undefined {
+  return value === undefined ? undefined : assertIdentifier(what, value);
 }
 
 /** @throws InvalidArgumentError also for a negative one: it is a mistake, and not in the past */

@@ -41,10 +41,11 @@ export function timeLimitOf(
   return inherited && !isFree ? { deadline: inherited } : {};
 }
 
-/** A timeout that begins now. */
-export function begun({ timeoutMs, deadline }: TimeLimit, nowMs: number): TimeLimit {
-  if (timeoutMs === undefined || deadline) return { ...(deadline && { deadline }) };
-  return { timeoutMs, deadline: new Date(momentMs('A timeout', timeoutMs, nowMs)) };
+/** The same with a timeout that begins now. */
+export function begun<T extends TimeLimit>(limited: T, nowMs: number): T {
+  const { timeoutMs, deadline } = limited;
+  if (timeoutMs === undefined || deadline) return limited;
+  return { ...limited, deadline: new Date(momentMs('A timeout', timeoutMs, nowMs)) };
 }
 
 function checkedTimeout(timeout: Duration): number {

@@ -10,7 +10,8 @@ import type { Patience } from './patience.js';
 import type { QueueRegistry } from './queue-registry.js';
 import type { WorkflowRegistry } from './registry.js';
 import type { RunScope, RunScopes } from './run-scope.js';
-import { checkedCall, childId, type StartOptions, type Starter } from './starter.js';
+import { childId } from '../core/workflow-ids.js';
+import { checkedCall, type StartOptions, type Starter } from './starter.js';
 import { shown } from '../core/shown.js';
 
 /** The limits of time are those of the last call: a timeout counts from the claim of what was put off. */

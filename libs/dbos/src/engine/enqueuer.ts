@@ -7,6 +7,7 @@ import {
   type Placement,
   type QueueDefinition,
 } from '../core/queue.js';
+import { childId } from '../core/workflow-ids.js';
 import type { CheckpointRepository } from '../repository/checkpoint-repository.js';
 import type { NewWorkflow, StartedWorkflow } from '../repository/workflow-repository.js';
 import { checkpoint, type OperationReport } from './checkpoint.js';
@@ -16,7 +17,7 @@ import type { Lifecycle } from './lifecycle.js';
 import type { Patience } from './patience.js';
 import type { WorkflowDefinition } from './registry.js';
 import type { RunScope } from './run-scope.js';
-import { checkedCall, childId, type Parent, type Starter } from './starter.js';
+import { checkedCall, type Parent, type Starter } from './starter.js';
 import { givenList, givenOptions } from '../core/given.js';
 
 /** What is to be enqueued, and where. */
@@ -148,12 +149,13 @@ export class Enqueuer implements PlacementWriter {
     }
     if (items.length === 0) return [];
     const calls = Array.from(items, (item) => {
-      const { args, ...options } = givenOptions('Each of what is enqueued', item);
-      return { definition, queue, args: givenList('args', args), options };
+      const options = givenOptions('Each of what is enqueued', item);
+      return { definition, queue, args: givenList('args', options.args), options };
     });
     const call = { ...callOf({ definition, queue }), count: items.length };
     return this.parts.diagnostics.call(call, async (event) => {
-      const checked = await Promise.all(calls.map(async (each) => checkedCall(each) ?? each));
+      const checks = calls.flatMap((each) => checkedCall(each) ?? []); // none, or one for each
+      const checked = checks.length > 0 ? await Promise.all(checks) : calls;
       const workflows = checked.map((each) => this.placed(each, undefined, event));
       assertDistinct(workflows);
       const standing = await begin(workflows);
@@ -195,8 +197,7 @@ export class Enqueuer implements PlacementWriter {
     event: CallEvent | undefined,
   ): PlacedWorkflow {
     const placement = placementOn(queue, options);
-    const workflow = this.parts.starter.compose({ definition, args, options }, parent, event);
-    return { ...workflow, ...placement };
+    return this.parts.starter.compose({ definition, args, options }, parent, event, placement);
   }
 
   async replace(workflowId: string, workflow: PlacedWorkflow): Promise<boolean> {
@@ -232,13 +233,13 @@ function deduplicated(workflow: PlacedWorkflow, standing: StartedWorkflow): Dedu
 
 /** Two rows of one statement cannot stand in for each other. */
 function assertDistinct(workflows: readonly PlacedWorkflow[]): void {
-  for (const field of ['id', 'deduplicationId'] as const) {
-    const seen = new Set<string>();
-    for (const { [field]: value } of workflows) {
-      if (value === undefined) continue;
-      if (seen.has(value))
-        throw new InvalidArgumentError(`enqueueMany: "${value}" is given twice as ${field}.`);
-      seen.add(value);
-    }
+  const given = {
+    id: workflows.map(({ id }) => id),
+    deduplicationId: workflows.flatMap(({ deduplicationId }) => deduplicationId ?? []),
+  };
+  for (const [field, values] of Object.entries(given)) {
+    if (new Set(values).size === values.length) continue;
+    const twice = values.find((value, index) => values.indexOf(value) < index);
+    throw new InvalidArgumentError(`enqueueMany: "${twice}" is given twice as ${field}.`);
   }
 }

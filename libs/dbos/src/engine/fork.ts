@@ -1,5 +1,4 @@
 /** Forks: new workflows that begin where others stood at a step, with what those had recorded before it. */
-import { randomUUID } from 'node:crypto';
 import { StepNotFoundError } from '../core/control-errors.js';
 import {
   InvalidArgumentError,
@@ -8,6 +7,7 @@ import {
 } from '../core/errors.js';
 import { assertIdentifier } from '../core/identifiers.js';
 import { timeLimitOf, type TimeLimit } from '../core/time-limit.js';
+import { childId, newWorkflowId } from '../core/workflow-ids.js';
 import type {
   ControlRepository,
   Forking,
@@ -27,7 +27,7 @@ import type { Dispatcher } from './dispatcher.js';
 import type { Lifecycle } from './lifecycle.js';
 import type { QueueRegistry } from './queue-registry.js';
 import type { RunScopes } from './run-scope.js';
-import { childId } from './starter.js';
+
 import { shown } from '../core/shown.js';
 
 export interface ForksParts {
@@ -96,7 +96,7 @@ export class Forks {
   /** In a workflow the id derives from the step, so that a replay before the checkpoint finds the same fork. */
   private newId(stepId: string | undefined): string {
     const scope = this.parts.scopes.current;
-    return scope && stepId !== undefined ? childId(scope.run.id, stepId) : randomUUID();
+    return scope && stepId !== undefined ? childId(scope.run.id, stepId) : newWorkflowId();
   }
 
   private async begin(forks: readonly NewFork[]): Promise<Forking[]> {
