@@ -5,10 +5,11 @@ export function pastSql(workflows: number): readonly string[] {
        INSERT INTO dbos.workflows
               (id, name, status, executor_id, epoch, serialization, input, outcome_serialization, output,
                created_at, started_at, completed_at, updated_at)
-       SELECT gen_random_uuid()::text, 'BenchWorkflows.run', 'SUCCESS', 'bench#past', 1, 'json', '[1]', 'json', '1',
+       SELECT left(ms, 8) || '-' || right(ms, 4) || '-7' || substr(gen_random_uuid()::text, 16), 'BenchWorkflows.run', 'SUCCESS', 'bench#past', 1, 'json', '[1]', 'json', '1',
               at, at, at + interval '10 ms', at + interval '10 ms'
          FROM generate_series(1, ${workflows}) AS n,
-              LATERAL (SELECT now() - (${workflows} - n + 1) * interval '2 seconds') AS t (at)
+              LATERAL (SELECT now() - (${workflows} - n + 1) * interval '2 seconds') AS t (at),
+              LATERAL (SELECT lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0')) AS hex (ms)
        RETURNING id, created_at
      )
      INSERT INTO dbos.steps (workflow_id, step_id, name, epoch, serialization, output, started_at, completed_at)
