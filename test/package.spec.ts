@@ -7,6 +7,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from 'node:fs';
 import { dirname, join, sep } from 'node:path';
@@ -174,7 +175,10 @@ describe('The package', () => {
   });
 
   it('has a program that a shell can start', () => {
-    const program = readFileSync(join(folder, 'cli/main.js'), 'utf8');
-    expect(program).toMatch(/^#!\/usr\/bin\/env node\n/);
+    const path = join(folder, 'cli/main.js');
+    const isExecutable = process.platform === 'win32' || (statSync(path).mode & 0o111) === 0o111;
+
+    expect(readFileSync(path, 'utf8')).toMatch(/^#!\/usr\/bin\/env node\n/);
+    expect(isExecutable).toBe(true);
   });
 });

@@ -3,7 +3,7 @@
 //
 // It takes what tsc wrote, as only tsc knows the types that decorators record. What several entry points need lies in
 // files that they share, so that a class is the same for all of them.
-import { readdirSync, rmSync } from 'node:fs';
+import { chmodSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
@@ -46,6 +46,9 @@ for (const file of readdirSync(folder, { recursive: true })) {
   const path = file.replaceAll('\\', '/');
   if (/\.js(\.map)?$/.test(path) && !(path in metafile.outputs)) rmSync(join(folder, file));
 }
+
+for (const path of entryPoints.map((entryPoint) => join(folder, entryPoint)))
+  if (readFileSync(path, 'utf8').startsWith('#!')) chmodSync(path, 0o755);
 
 /**
  * Errors go by the name of their class, in the database too, and providers by that of theirs, but esbuild renames
