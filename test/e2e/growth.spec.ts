@@ -576,6 +576,15 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
   '64 starts in one batch': async ({ repository, unique }) => {
     return () => repository.workflows.startMany(many(64).map(() => newWorkflow(unique())));
   },
+  '64 starts in one batch that stand already': async ({ repository, unique }) => {
+    const workflows = many(64).map(() => newWorkflow(unique()));
+    await repository.workflows.startMany(workflows);
+    return () => repository.workflows.startMany(workflows);
+  },
+  '64 starts in one batch that differ': async ({ repository, unique }) => {
+    const workflows = many(64).map(() => ({ ...newWorkflow(unique()), parentId: unique() }));
+    return () => repository.workflows.startMany(workflows);
+  },
   'a start whose deduplication id is taken': async (stage) => {
     const { repository, unique } = stage;
     const placement = { queue: await queueOf(stage), deduplicationId: unique() };

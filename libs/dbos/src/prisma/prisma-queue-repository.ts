@@ -15,7 +15,7 @@ import type {
 } from '../repository/queue-repository.js';
 import type { Querying } from './database.js';
 import type { PrismaStatements } from './prisma-client.js';
-import { workflowColumns } from './start-pipeline.js';
+import { workflowColumns } from './start-statements.js';
 import { limitColumns, limitsOf, type LimitColumns } from './queue-limits.js';
 
 /** Rows that one statement moves at most: bounds its locks and its time. */

@@ -1,6 +1,7 @@
 /** Starts of concurrent callers as one statement. */
 import type { NewWorkflow, StartedWorkflow } from '../repository/workflow-repository.js';
-import type { Querying, Statement } from './database.js';
+import type { Querying } from './database.js';
+import { startStatement, type StandingRow } from './start-statements.js';
 import { WritePipeline } from './write-pipeline.js';
 
 /** One statement at a time holds this much; the rest leaves with the next. */
@@ -8,12 +9,6 @@ export const BATCH = { lanes: 2, maxItems: 500, maxBytes: 4 * 1024 * 1024 } as c
 
 /** How often a start is asked for again that lost a race against one that cannot be seen yet. */
 const MAX_RACES = 20;
-
-/** Of a workflow that was not written: what stands in its place, if it can be seen. */
-type StandingRow = Omit<StartedWorkflow, 'id' | 'created'> & {
-  readonly asked: string;
-  readonly id: string | null;
-};
 
 export class StartPipeline {
   private readonly pipeline: WritePipeline<NewWorkflow, StartedWorkflow>;
@@ -50,9 +45,7 @@ export class StartPipeline {
     workflows: readonly NewWorkflow[],
   ): Promise<{ readonly standing: StandingRow[]; readonly sent: number }> {
     let sent = 0;
-    const [first] = workflows;
-    const isLone = first && workflows.length === 1 && isPlain(first);
-    const statement = isLone ? loneStart(first) : startBatch(workflows);
+    const statement = startStatement(workflows);
     const standing = await this.database.query<StandingRow>((client) => {
       sent += 1;
       return statement(client);
@@ -74,34 +67,6 @@ export class StartPipeline {
     const { id } = workflow;
     return { id, created: false, name: '', status: 'CANCELLED', executorId: null, epoch: 0 };
   }
-}
-
-function startBatch(workflows: readonly NewWorkflow[]): Statement<StandingRow> {
-  const rows = JSON.stringify(workflows.map(workflowColumns));
-  return (client) => client.$queryRaw`
-    SELECT asked, id, name, status, executor_id AS "executorId", epoch
-      FROM dbos.start_workflows(${rows}::json)`;
-}
-
-/** Neither a child, which may come too late, nor limited in time. */
-function isPlain({ parentId, timeoutMs, deadline }: NewWorkflow): boolean {
-  return parentId === undefined && timeoutMs === undefined && deadline === undefined;
-}
-
-/** The same for a plain one alone, at half the price. */
-function loneStart(workflow: NewWorkflow): Statement<StandingRow> {
-  const { id, name, input, attributes, context } = workflow;
-  const attributesText = attributes ? JSON.stringify(attributes) : null;
-  const contextText = context ? JSON.stringify(context) : null;
-  return (client) => client.$queryRaw`
-    SELECT asked, id, name, status, executor_id AS "executorId", epoch
-      FROM dbos.start_workflows_of_one(
-             ${id}::text, ${name}::text, ${workflow.executorId ?? null}::text, ${workflow.parentId ?? null}::text,
-             ${workflow.applicationVersion ?? null}::text, ${attributesText}::jsonb, ${input.format}::text,
-             ${input.text}::text, ${workflow.queue ?? null}::text, ${workflow.priority ?? null}::integer,
-             ${workflow.partitionKey ?? null}::text, ${workflow.deduplicationId ?? null}::text,
-             ${workflow.delayMs ?? null}::float8, ${workflow.runAt ?? null}::timestamptz,
-             ${contextText}::jsonb)`;
 }
 
 /** What was written is as it was given. */
@@ -134,27 +99,4 @@ function isOurOwn(workflow: NewWorkflow, found: StartedWorkflow): boolean {
     found.epoch === 1 &&
     found.status === 'PENDING'
   );
-}
-
-/** The row of a new workflow, as the functions of the database take it. */
-export function workflowColumns(workflow: NewWorkflow): Record<string, unknown> {
-  return {
-    id: workflow.id,
-    name: workflow.name,
-    executor_id: workflow.executorId,
-    parent_id: workflow.parentId,
-    application_version: workflow.applicationVersion,
-    attributes: workflow.attributes,
-    context: workflow.context,
-    serialization: workflow.input.format,
-    input: workflow.input.text,
-    queue: workflow.queue,
-    priority: workflow.priority,
-    partition_key: workflow.partitionKey,
-    deduplication_id: workflow.deduplicationId,
-    delay_ms: workflow.delayMs,
-    run_at: workflow.runAt,
-    timeout_ms: workflow.timeoutMs,
-    deadline: workflow.deadline,
-  };
 }
