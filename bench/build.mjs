@@ -1,6 +1,7 @@
 /**
  * Compiles the bench together with a copy of the library, so that both see one Nest and one Prisma: those installed
- * here. `LIBRARY=<folder with dbos/ and embedded-postgres/>` measures another copy of the tree.
+ * here. The copy is bundled as the package is. `LIBRARY=<folder with dbos/ and embedded-postgres/>` measures another
+ * copy of the tree.
  */
 import { execFileSync } from 'node:child_process';
 import { cpSync, rmSync } from 'node:fs';
@@ -20,11 +21,11 @@ for (const [library, copy] of [
 }
 run('prisma', 'generate');
 run('tsc');
-cpSync(
-  join(copies, 'nestjs-dbos/prisma/migrations'),
-  join(here, 'dist/generated/nestjs-dbos/prisma/migrations'),
-  { recursive: true },
-);
+const library = join(here, 'dist/generated/nestjs-dbos');
+run('node', join(here, '../libs/dbos/scripts/bundle.mjs'), library, 'index.js', 'cli/main.js');
+cpSync(join(copies, 'nestjs-dbos/prisma/migrations'), join(library, 'prisma/migrations'), {
+  recursive: true,
+});
 
 /** Quiet when all is well: what it printed is shown only when it fails. */
 function run(program, ...args) {
