@@ -287,7 +287,7 @@ describe('B66: The connection that listens', () => {
       url: database.url,
       options: { sessionUrl: proxy.url(database.url) },
     });
-    const repository = app.get(CheckpointRepository) as unknown as { session: PostgresSession };
+    const repository = app.app.get(CheckpointRepository) as unknown as { session: PostgresSession };
     ({ session } = repository);
     Object.assign(session['settings'], { clock });
     await eventually(() => expect(session.isListening).toBe(true));
