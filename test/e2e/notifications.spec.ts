@@ -1,12 +1,14 @@
 // Wake-ups between processes: heard at once, and no more than a hint. Whatever is lost of them is found by looking.
 import { Injectable } from '@nestjs/common';
-import { Workflow, WorkflowContext } from 'nestjs-dbos';
+import { CheckpointRepository, Workflow, WorkflowContext } from 'nestjs-dbos';
 import pg from 'pg';
 import { Engine } from '../../libs/dbos/src/engine/engine.js';
 import { CHANNEL } from '../../libs/dbos/src/prisma/postgres-notifier.js';
+import type { PostgresSession } from '../../libs/dbos/src/prisma/postgres-session.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { startDeafProxy, type DeafProxy } from '../support/deaf-proxy.js';
 import { eventually } from '../support/eventually.js';
+import { FakeClock } from '../support/fake-clock.js';
 import { startGatedApp } from '../support/gated-app.js';
 import { startTestApp, type TestApp, type TestAppSettings } from '../support/test-app.js';
 
@@ -260,5 +262,123 @@ describe('A connection that delivers no notifications', () => {
     expect(notifier.isListening).toBe(false);
     await sender.close();
     await app.close();
+  });
+});
+
+describe('B66: The connection that listens', () => {
+  let database: TestDatabase;
+  let admin: pg.Client;
+  let proxy: DeafProxy;
+  let clock: FakeClock;
+  let app: TestApp;
+  let session: PostgresSession;
+
+  beforeAll(async () => {
+    database = await createTestDatabase();
+    proxy = await startDeafProxy(database.url);
+    admin = new pg.Client({ connectionString: database.url });
+    await admin.connect();
+  });
+
+  /** Its time to connect again comes when the test says so. */
+  beforeEach(async () => {
+    clock = new FakeClock();
+    app = await startTestApp({
+      url: database.url,
+      options: { sessionUrl: proxy.url(database.url) },
+    });
+    const repository = app.app.get(CheckpointRepository) as unknown as { session: PostgresSession };
+    ({ session } = repository);
+    Object.assign(session['settings'], { clock });
+    await eventually(() => expect(session.isListening).toBe(true));
+  });
+
+  afterEach(() => app.close());
+
+  afterAll(async () => {
+    await admin.end();
+    await proxy.close();
+    await database.drop();
+  });
+
+  async function cut(): Promise<void> {
+    await admin.query(
+      `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE datname = current_database() AND application_name = 'nestjs-dbos session'`,
+    );
+  }
+
+  async function sessionsOnServer(): Promise<unknown[]> {
+    const { rows } = await admin.query<{ query: string }>(
+      `SELECT query FROM pg_stat_activity
+        WHERE datname = current_database() AND application_name = 'nestjs-dbos session'`,
+    );
+    return rows;
+  }
+
+  /** Whatever would connect again has had every opportunity to. */
+  async function expectNoneAnyMore(accepted: number): Promise<void> {
+    expect(clock.pending).toEqual([]);
+    clock.advance(60_000);
+    await session['connecting'];
+    expect(proxy.accepted).toBe(accepted);
+    await eventually(async () => expect(await sessionsOnServer()).toEqual([]));
+    expect(session).toMatchObject({ isListening: false, state: 'off' });
+  }
+
+  it('is made again when it broke, as long as the application runs', async () => {
+    await cut();
+    await eventually(() => expect(clock.pending).toEqual([500]));
+    clock.advance(500);
+    await eventually(async () =>
+      expect(await sessionsOnServer()).toEqual([
+        { query: expect.stringContaining('LISTEN') as string },
+      ]),
+    );
+  });
+
+  it('is not made again after a shutdown', async () => {
+    const { accepted } = proxy;
+    await app.close();
+    await expectNoneAnyMore(accepted);
+  });
+
+  it('is not made again after a shutdown when it broke before', async () => {
+    await cut();
+    await eventually(() => expect(clock.pending).toEqual([500]));
+    const { accepted } = proxy;
+    await app.close();
+    await expectNoneAnyMore(accepted);
+  });
+
+  it('is not made again when it breaks during the shutdown', async () => {
+    const { accepted } = proxy;
+    await Promise.all([app.close(), cut()]);
+    await expectNoneAnyMore(accepted);
+  });
+
+  it('is not kept when it is being made during the shutdown', async () => {
+    await cut();
+    await eventually(() => expect(clock.pending).toEqual([500]));
+    const { accepted } = proxy;
+    clock.advance(500);
+    await session.close();
+    await app.close();
+    await expectNoneAnyMore(accepted + 1);
+  });
+
+  it('is not made again for a heartbeat that ends after the shutdown', async () => {
+    const { accepted } = proxy;
+    await app.close();
+    expect(await session.hold('late')).toBe(false);
+    await expectNoneAnyMore(accepted);
+  });
+
+  it('is not made again for an executor that joins anew while it is closed', async () => {
+    const { accepted } = proxy;
+    const held = session.hold('anew');
+    await session.close();
+    expect(await held).toBe(false);
+    await expectNoneAnyMore(accepted);
   });
 });

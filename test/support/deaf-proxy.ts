@@ -5,6 +5,8 @@ import { messageFilter } from './message-filter.js';
 export interface DeafProxy {
   /** The given connection string, through the proxy. */
   url(direct: string): string;
+  /** Connections that were made through it so far. */
+  readonly accepted: number;
   close(): Promise<void>;
 }
 
@@ -14,7 +16,9 @@ const NOTIFICATION = 'A'.charCodeAt(0);
 export async function startDeafProxy(direct: string): Promise<DeafProxy> {
   const { hostname, port } = new URL(direct);
   const sockets = new Set<net.Socket>();
+  let accepted = 0;
   const server = net.createServer((client) => {
+    accepted += 1;
     const upstream = net.connect(Number(port), hostname);
     const withoutNotifications = messageFilter((message) => {
       if (message[0] !== NOTIFICATION) client.write(message);
@@ -33,6 +37,9 @@ export async function startDeafProxy(direct: string): Promise<DeafProxy> {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port: own } = server.address() as net.AddressInfo;
   return {
+    get accepted() {
+      return accepted;
+    },
     url: (given) => {
       const url = new URL(given);
       url.hostname = '127.0.0.1';

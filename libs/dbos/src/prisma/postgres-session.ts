@@ -109,6 +109,7 @@ export class PostgresSession {
   /** One connection at a time, whoever asks for it. */
   private connect(): Promise<void> {
     this.reconnect = undefined;
+    if (this.closed) return Promise.resolve(); // closed while a lock was given back
     this.connecting ??= this.open().finally(() => (this.connecting = undefined));
     return this.connecting;
   }
@@ -125,9 +126,11 @@ export class PostgresSession {
     client.on('error', (error) => this.lost(client, error));
     client.on('end', () => this.lost(client));
     client.on('notification', ({ payload }) => this.settings.onNotification(payload));
+    // node-postgres never settles the connecting of a client that is ended meanwhile.
+    const ended = new Promise<void>((resolve) => client.once('end', resolve));
     this.client = client;
     try {
-      await client.connect();
+      await Promise.race([client.connect(), ended]);
       if (this.closed) return await client.end(); // closed while it was connecting
       await this.tryLock(client);
       await client.query(`LISTEN ${client.escapeIdentifier(this.settings.channel)}`);
