@@ -34,7 +34,7 @@ export type ResumeOptions = PlaceOptions;
 
 /** A timeout counts from the claim of the new workflow. Default: that of the old one; its deadline does not count. */
 export interface RestartOptions extends PlaceOptions, TimeLimitOptions {
-  /** Of the new workflow; the same again attaches to it. Default: a random UUID. */
+  /** Of the new workflow; the same again attaches to it. Default: a UUID of version 7. */
   readonly workflowId?: string;
   /** The version of the application that runs it. Default: this process's; where it has none, that of the old one. */
   readonly applicationVersion?: string;
