@@ -216,12 +216,16 @@ describe('The budget of recoveries', () => {
 
     await survivor.workflows.cancel('never');
     await survivor.workflows.resume('never');
-    await eventually(async () => expect(await row('never')).toMatchObject({ status: 'PENDING' }));
+    await eventually(async () => {
+      const resumed = await row('never');
+      expect(['PENDING', 'SUCCESS']).toContain(resumed?.['status']); // it may be over before anybody looks
+    });
     settingAside.open();
 
     expect(await survivor.workflows.handle('never').result()).toBe('result 0');
     expect(await row('never')).toMatchObject({ status: 'SUCCESS', recovery_attempts: 0 });
   });
+
   it('of Infinity is never used up', async () => {
     await dieAt('step 0 done', (app) =>
       app.workflows.start(Budgets, { workflowId: 'always' }).always(),
