@@ -1,4 +1,4 @@
-// Several processes start at once on an empty database, and some die doing it. START_ROUNDS=20 for more of them.
+// Several processes start at once on an empty database, and some die doing it.
 import { fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import pg from 'pg';
@@ -8,7 +8,7 @@ import { createEmptyDatabase } from '../support/empty-database.js';
 const LOADER = new URL('../support/typescript-loader.mjs', import.meta.url).href;
 const PROGRAM = fileURLToPath(new URL('./migrating-process.ts', import.meta.url));
 
-const ROUNDS = Number(process.env['START_ROUNDS'] ?? 10);
+const ROUNDS = 20;
 const PROCESSES = 5;
 /** The process that gets through first asks this often: once to begin, then before each statement up to the commit. */
 const QUESTIONS = 12;

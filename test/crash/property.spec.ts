@@ -170,7 +170,7 @@ describe('A random workflow', () => {
           await expectWorkflows(expectedWorkflows(program));
         }),
       ),
-      { ...REPEATED, numRuns: 30 },
+      { ...REPEATED, numRuns: 40 },
     );
   }, 240_000);
 

@@ -23,7 +23,7 @@ function chanceOf(seed: number): () => number {
 
 describe.each([
   { where: 'the workflow tables', isSeparate: false, kills: Number(KILLS ?? 6) },
-  { where: 'the application alone', isSeparate: true, kills: Number(KILLS ?? 6) },
+  { where: 'the application alone', isSeparate: true, kills: Number(KILLS ?? 10) },
 ])('Workflows that sell in the database of $where, killed again and again', (layout) => {
   const { isSeparate, kills } = layout;
   let database: TestDatabase;

@@ -254,23 +254,23 @@ describe.each(Object.keys(ZONES) as Array<keyof typeof ZONES>)('In %s a timetabl
     ];
   }
 
-  it('has the ticks that a wall clock shows, where it changes (30 expressions of five fields)', () => {
+  it('has the ticks that a wall clock shows, where it changes (60 expressions of five fields)', () => {
     fc.assert(
       fc.property(fiveFields, (expression) => {
         const [found, shown] = both(expression, around(zone, 36));
         expect(found).toEqual(shown);
       }),
-      { numRuns: 30 },
+      { numRuns: 60 },
     );
   });
 
-  it('has the ticks that a wall clock shows, where it changes (10 expressions of six fields)', () => {
+  it('has the ticks that a wall clock shows, where it changes (20 expressions of six fields)', () => {
     fc.assert(
       fc.property(sixFields, (expression) => {
         const [found, shown] = both(expression, around(zone, 2));
         expect(found).toEqual(shown);
       }),
-      { numRuns: 10 },
+      { numRuns: 20 },
     );
   });
 
@@ -293,7 +293,7 @@ describe.each(Object.keys(ZONES) as Array<keyof typeof ZONES>)('In %s a timetabl
           expect(backwards).toEqual(forwards.slice(0, -1));
         }
       }),
-      { numRuns: 10 },
+      { numRuns: 20 },
     );
   });
 });
